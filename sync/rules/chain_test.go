@@ -58,6 +58,8 @@ func TestScriptNodes(t *testing.T) {
 		"return 'One';":                 `cloud {"a":1,"b":1}`,
 		"return ['one', 'two', 'one'];": `cloud {"a":1,"b":1}; cloud {"a":1,"b":2}`,
 		"return [];":                    ``,
+		"return 'Failure';":             `cloud {"a":1} failure; failed sw`,
+		"return ['Failure', 'one'];":    `cloud {"a":1,"b":1}`,
 		"return 5;":                     `cloud {"a":1} failure; failed sw`,
 		"return ['one', 5];":            `cloud {"a":1} failure; failed sw`,
 		"return msg.nope.x;":            `cloud {"a":1} failure; failed sw`,

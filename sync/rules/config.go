@@ -42,8 +42,8 @@ type (
 )
 
 // fill reads the fields of work. Their tags have the key and, behind a blank, what a number is
-// where it is missing, or the text that a bool is asked for, with ! the text that it is not. As
-// data this is a tenth of what it is as code.
+// where it is missing, or the text that a bool is asked for, with ! the text that it is not. A
+// table of this kind is data, where a call for each field is code.
 func (c *config) fill(v reflect.Value) {
 	for i := range v.NumField() {
 		tag, known := v.Type().Field(i).Tag.Lookup("conf")

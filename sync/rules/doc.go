@@ -115,6 +115,6 @@
 //
 // # Not executed
 //
-// The types without a function in kinds.go. Alarm rules of the node "device profile" and
+// The types without work in kinds.go. Alarm rules of the node "device profile" and
 // calculated fields: these nodes pass messages on (RULES.md 4.7).
 package rules

@@ -336,7 +336,7 @@ func (r *round) save(raw []*Message, why Why) {
 			}
 			first = false
 			r.tally.Accepted++
-			count(&r.e.sums.safety)
+			r.tally.Safety++
 			r.instead(m, why)
 		}
 	}

@@ -6,7 +6,7 @@ import (
 )
 
 // Tally counts messages as Sums does.
-type Tally struct{ Received, Made, Accepted, Filtered int }
+type Tally struct{ Received, Made, Accepted, Filtered, Safety int }
 
 // Ledger is a Journal of one who may refuse what has come of messages, after Handle: a queue that
 // is full. Then the device sends the message again, and each node is to see it as new. So the owner
@@ -70,14 +70,14 @@ func (t *Trail) Over() bool { return t.last == nil }
 
 // Refused takes back what refused messages have added to the sums.
 func (e *Engine) Refused(t Tally) {
-	e.add(Tally{-t.Received, -t.Made, -t.Accepted, -t.Filtered})
+	e.add(Tally{-t.Received, -t.Made, -t.Accepted, -t.Filtered, -t.Safety})
 }
 
 func (e *Engine) add(t Tally) {
 	s := &e.sums
-	for i, n := range [...]int{t.Received, t.Made, t.Accepted, t.Filtered} {
-		if n != 0 { // all writers share these words
-			[...]*atomic.Uint64{&s.received, &s.made, &s.accepted, &s.filtered}[i].Add(uint64(n)) // below 0 it wraps around, and back
+	for i, n := range [...]int{t.Received, t.Made, t.Accepted, t.Filtered, t.Safety} {
+		if n != 0 { // all writers share these words; below 0 one wraps around, and back
+			[...]*atomic.Uint64{&s.received, &s.made, &s.accepted, &s.filtered, &s.safety}[i].Add(uint64(n))
 		}
 	}
 }

@@ -28,7 +28,9 @@
 //
 // Where the queue refuses, the device sends the message again, and each node is to see it as new:
 // all that the message did here is undone (undo.go), what nodes remember, windows, delays,
-// attributes, alarms, relations, and the counters. Not undone are calls of devices.
+// attributes, alarms, relations, and the counters. Not undone are calls of devices. Where the
+// medium takes nothing of what waits, only messages that were on their way then stay, and what a
+// window or a delay would keep is refused until it does.
 //
 // # What comes of time
 //

@@ -118,3 +118,50 @@ func TestPartOfAPostIsRefused(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// While the medium takes nothing of what waits, a message that a window would keep is refused and
+// leaves no trace, however often its device sends it; only what was on its way meanwhile is kept.
+func TestNothingIsKeptWhileTheMediumRefuses(t *testing.T) {
+	g := newRig(t)
+	g.chain(chainID, true, []string{windowNode, pushNode}, "0>1:Success")
+	one := events(t, 1, `{"n":1}`)
+	g.want(one, "")
+	log := &g.journal.open
+	if err := log.queue.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, finish, err := g.Take(one)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	_ = finish(nil, func(err error) { done <- err })
+	if g.journal.write(); <-done == nil {
+		t.Fatal("it is kept, and cannot be")
+	}
+	for range 10 {
+		if _, _, err := g.Take(one); err == nil {
+			t.Error("it is not refused")
+		}
+	}
+	if s := g.engine.Sums(); s.Received != 2 || s.Held != 2 || s.Accepted+s.Filtered+s.Made+s.Safety != 0 {
+		t.Errorf("while nothing is kept: %+v", s)
+	}
+	log.queue = nil // as it is before the log is opened
+	select {
+	case <-g.journal.wake: // a refused message has the medium tried again
+		g.journal.write()
+	default:
+		t.Error("the medium is not tried again")
+	}
+	g.want(one, "")
+	if s := g.engine.Sums(); s.Received != 3 || s.Held != 3 {
+		t.Errorf("when it is kept again: %+v", s)
+	}
+	g.close(true)
+	g.open()
+	defer g.close(false)
+	if c := g.Counts(); c.Held != 3 {
+		t.Errorf("after a kill: %+v", c)
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"edgesync/sync/rules"
@@ -18,7 +19,10 @@ import (
 // maxStaged bounds what is staged and not durable, in bytes; beyond it nothing more is kept.
 const maxStaged = 4 << 20
 
-var errStaged = errors.New("rules: more waits for the medium than is kept in memory")
+var (
+	errStaged = errors.New("rules: more waits for the medium than is kept in memory")
+	errMedium = errors.New("rules: what waits cannot be written")
+)
 
 // sumsKey is the record of the counters. Records of messages have longer keys.
 const sumsKey = "sums"
@@ -32,6 +36,7 @@ type journal struct {
 	store *store.Store
 	log   *slog.Logger
 	wake  chan struct{}
+	bad   atomic.Bool // the medium has refused what was written last
 
 	mu      sync.Mutex // guards what follows
 	next    store.Batch
@@ -116,6 +121,15 @@ func (j *journal) commit(hard bool, done func(error)) {
 	rouse(j.wake)
 }
 
+// refuses reports whether the medium takes nothing, and has it tried again.
+func (j *journal) refuses() bool {
+	bad := j.bad.Load()
+	if bad {
+		rouse(j.wake)
+	}
+	return bad
+}
+
 // later has fn called by the writing goroutine.
 func (j *journal) later(fn func()) {
 	j.mu.Lock()
@@ -177,6 +191,7 @@ func (j *journal) write() {
 	if err == nil {
 		err = j.apply()
 	}
+	j.bad.Store(err != nil)
 	for _, done := range waiting {
 		done(err)
 	}

@@ -241,6 +241,7 @@ func (t *take) end(refused error, done func(error)) error {
 func (t *take) Count(n rules.Tally) {
 	s := &t.tally
 	s.Received, s.Made, s.Accepted, s.Filtered = s.Received+n.Received, s.Made+n.Made, s.Accepted+n.Accepted, s.Filtered+n.Filtered
+	s.Safety += n.Safety
 }
 
 // add puts an event behind the others. Its fragment is t's. Once the queue has refused some, all is
@@ -296,18 +297,26 @@ func (t *take) putBack(out []proto.Event, gone []forgotten) {
 
 // Keep implements rules.Journal.
 func (t *take) Keep(key string, record []byte) error {
-	t.keeps()
+	if err := t.keeps(); err != nil {
+		return err
+	}
 	return t.journal.Keep(key, record)
 }
 
-// keeps notes that the journal has something that is not durable.
-func (t *take) keeps() {
+// keeps notes that the journal has something that is not durable. While the medium takes nothing,
+// a device's message is refused before a node has it, for the device sends it again and again.
+func (t *take) keeps() error {
+	if t.cur != nil && t.journal.refuses() {
+		t.lost = errMedium
+		return t.lost
+	}
 	t.mu.Lock()
 	t.kept = true
 	t.mu.Unlock()
 	if t.shared {
 		t.engine.Wake()
 	}
+	return nil
 }
 
 // Forget implements rules.Journal. What the take has pushed is to be durable before: others have
@@ -332,7 +341,9 @@ func (t *take) Window(kind uint8, record []byte) error {
 		t.forget(forgotten{what: string(record), window: true})
 		return nil
 	}
-	t.keeps()
+	if err := t.keeps(); err != nil {
+		return err
+	}
 	return t.journal.window(kind, record)
 }
 
