@@ -1,6 +1,7 @@
 package calls
 
 import (
+	"slices"
 	"time"
 
 	"edgesync/proto"
@@ -48,6 +49,9 @@ func (t *Table) tell(c *Call, state, answer string) {
 
 // tellRefused tells the state of a call that is not taken. The caller holds mu.
 func (t *Table) tellRefused(c *proto.DeviceRpcCallMsg, word string) {
+	if !c.GetPersisted() { // spare what a flood of others would cost
+		return
+	}
 	p := newPending(c, time.UnixMilli(c.GetExpirationTime()))
 	switch word {
 	case TimedOut:
@@ -78,7 +82,7 @@ func (t *Table) Sent(device proto.UUID, id int32) {
 	t.finish(c, "{}", "")
 	if !c.due.IsZero() {
 		if len(t.unacked) == maxUnacked {
-			t.unacked = append(t.unacked[:0], t.unacked[1:]...)
+			t.unacked = slices.Delete(t.unacked, 0, 1)
 		}
 		own := unacked{c.Call, c.due}
 		if len(own.Method)+len(own.Params) > maxInfo { // 64 of them are to be small
@@ -98,12 +102,10 @@ func (t *Table) Acknowledged(device proto.UUID, id int32) {
 		t.tell(&c.Call, Delivered, "")
 		return
 	}
-	for i := range t.unacked {
-		if u := &t.unacked[i]; u.Device == device && u.ID == id {
-			t.tell(&u.Call, Delivered, "")
-			t.unacked = append(t.unacked[:i], t.unacked[i+1:]...)
-			return
-		}
+	i := slices.IndexFunc(t.unacked, func(u unacked) bool { return u.Device == device && u.ID == id })
+	if i >= 0 {
+		t.tell(&t.unacked[i].Call, Delivered, "")
+		t.unacked = slices.Delete(t.unacked, i, i+1)
 	}
 }
 
@@ -122,15 +124,12 @@ func (t *Table) expireAcks(now time.Time, sooner func(time.Time)) {
 			}
 		}
 	}
-	kept := t.unacked[:0]
-	for _, u := range t.unacked {
+	t.unacked = slices.DeleteFunc(t.unacked, func(u unacked) bool {
 		if u.due.After(now) {
 			sooner(u.due)
-			kept = append(kept, u)
-		} else {
-			t.tell(&u.Call, Timeout, "")
+			return false
 		}
-	}
-	clear(t.unacked[len(kept):])
-	t.unacked = kept
+		t.tell(&u.Call, Timeout, "")
+		return true
+	})
 }

@@ -2,6 +2,7 @@ package device
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -492,7 +493,7 @@ func (s *session) sendCall(name string, payload []byte, f *outFile, qos byte, c 
 		s.unacked++
 		if c != nil && c.Persisted {
 			if len(s.awaited) == maxAwaited {
-				s.awaited = append(s.awaited[:0], s.awaited[1:]...)
+				s.awaited = slices.Delete(s.awaited, 0, 1)
 			}
 			s.awaited = append(s.awaited, awaited{s.lastID, c.ID, c.Device})
 		}

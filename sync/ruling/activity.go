@@ -119,17 +119,23 @@ func (r *Rules) lookAt(id proto.UUID, now time.Time) {
 	}
 }
 
+// noted is what is known of a device that was not looked at, but heard of. The goroutine of work.
+func (r *Rules) noted(id proto.UUID) *presence {
+	p := r.present[id]
+	if p == nil {
+		p = &presence{timeout: r.inactivityTimeout(id)}
+		r.present[id] = p
+	}
+	return p
+}
+
 // heardOf notes telemetry of a device that the cloud has sent: it counts as activity (RULES.md
 // 2.2). The goroutine of work.
 func (r *Rules) heardOf(id proto.UUID) {
 	if !r.Registry.HasDevice(id) {
 		return
 	}
-	p := r.present[id]
-	if p == nil {
-		p = &presence{timeout: r.inactivityTimeout(id)}
-		r.present[id] = p
-	}
+	p := r.noted(id)
 	p.told = r.Clock.Now()
 	p.activity = p.told
 }
@@ -137,11 +143,7 @@ func (r *Rules) heardOf(id proto.UUID) {
 // force is what a node says of a device: an event of its state at a time. One that is not newer
 // than what is known is left out, as on a server. The goroutine of work.
 func (r *Rules) force(id proto.UUID, event string, at int64) {
-	p := r.present[id]
-	if p == nil {
-		p = &presence{timeout: r.inactivityTimeout(id)}
-		r.present[id] = p
-	}
+	p := r.noted(id)
 	at = min(at, r.Clock.Now())
 	name, last, was := "lastActivityTime", &p.activity, p.active
 	switch event {

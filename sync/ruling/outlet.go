@@ -48,14 +48,18 @@ func (t *take) saveValues(v *rules.Values) error {
 		return errNotHere
 	}
 	events, err := p.Attributes(b, v.Entity.ID, 0)
+	what := valuesOf{v.Entity.ID, scope}
+	was, noted := r.steps.own(what, t).(*registry.Replaced)
 	for i := 0; i < len(events) && err == nil; i++ {
-		if f, ok := open(events[i].Fragment); ok {
-			what := valuesOf{v.Entity.ID, scope}
-			if was, ok := r.steps.own(what, t).(*registry.Replaced); ok {
-				err = was.Replace(v.Time, f.values())
-				continue
-			}
-			was := r.Registry.Replaced(v.Entity.ID, scope)
+		f, ok := open(events[i].Fragment)
+		switch {
+		case !ok:
+		case t.shared: // it is not undone, so that nobody asks what was there before
+			err = r.Registry.KeepValues(v.Entity.ID, scope, v.Time, f.values())
+		case noted:
+			err = was.Replace(v.Time, f.values())
+		default:
+			was, noted = r.Registry.Replaced(v.Entity.ID, scope), true
 			err = was.Replace(v.Time, f.values())
 			t.change(what, was, was.Undo)
 		}
@@ -180,7 +184,7 @@ func (t *take) Unsupported(node, kind string, _ *rules.Message) {
 // daily logs what goes on until somebody changes a chain: once a day.
 func (r *Rules) daily(what, node, text string) {
 	now := time.Now()
-	r.mu.Lock()
+	r.dayMu.Lock()
 	last, said := r.said24[what+node]
 	if said = said && now.Sub(last) < 24*time.Hour; !said {
 		if len(r.said24) >= maxNodes {
@@ -188,7 +192,7 @@ func (r *Rules) daily(what, node, text string) {
 		}
 		r.said24[what+node] = now
 	}
-	r.mu.Unlock()
+	r.dayMu.Unlock()
 	if !said {
 		r.Log.Warn(what, "node", strconv.Quote(node), "text", text)
 	}

@@ -82,8 +82,10 @@ type Rules struct {
 	facts    map[string]bool       // that were logged
 	mu       sync.Mutex            // guards what follows
 	problems map[proto.UUID]string // of chains that are not taken
-	said24   map[string]time.Time  // what is logged once a day
 	root     Root
+
+	dayMu  sync.Mutex           // guards said24; a report holds mu for long, and messages do not wait for it
+	said24 map[string]time.Time // what is logged once a day
 
 	much    bool          // what Options.Much was told last; the goroutine of journal.run
 	written time.Time     // the counters
