@@ -3,6 +3,8 @@ package rules
 import (
 	"strings"
 	"testing"
+
+	"edgesync/proto"
 )
 
 // Each connection of a relation that a node names takes part, two to one node too (RULES.md 3.2).
@@ -269,4 +271,32 @@ func TestCountsAndRelations(t *testing.T) {
 	e = one(t, `action.TbCreateRelationNode|c|{"direction":"FROM","relationType":"Uses","entityType":"ASSET","entityNamePattern":"room",`+
 		`"entityTypePattern":"other"}`, "Success", "Failure")
 	want(t, e.post(t, 0, `{}`), `cloud {"r":"Success","d":{},"m":1}; changes null`)
+}
+
+func TestDetailsOfCustomers(t *testing.T) {
+	e := one(t, `metadata.TbGetCustomerDetailsNode|c|{"fetchTo":"DATA","detailsList":["ADDITIONAL_INFO","ADDRESS2"]}`, "Success", "Failure")
+	customer := e.entities[Entity{"CUSTOMER", proto.UUID{15: 0xb1}}]
+	customer.set("additionalInfo", members("description", textTree("d")))
+	customer.set("address2", &tree{})
+	want(t, e.post(t, 0, `{}`), `cloud {"r":"Success","d":{"customer_additionalInfo":"d"},"m":1}`)
+}
+
+// An alarm without details has none before an update; a call needs a method.
+func TestNothingBefore(t *testing.T) {
+	e := testEdge(t, Options{})
+	e.chain(t, rootID, true, []string{
+		`filter.TbMsgTypeFilterNode|only|{"messageTypes":["POST_TELEMETRY_REQUEST"]}`,
+		`action.TbCreateAlarmNode|create|{"alarmType":"a","severity":"MAJOR","scriptLang":"TBEL",` +
+			`"alarmDetailsBuildTbel":"return msg.first ? null : {n: metadata.prevAlarmDetails == null};"}`, push,
+	}, "0>1:True", "1>2:Created", "1>2:Updated")
+	for i, result := range []string{`"details":null}`, `"details":{"n":true}}`, `"details":{"n":false}}`} {
+		if got := e.post(t, i, `{"first":`+map[bool]string{true: "true", false: "false"}[i == 0]+`}`); !strings.HasSuffix(got, result) {
+			t.Errorf("%d: %s, want %s", i, got, result)
+		}
+	}
+	e = one(t, `rpc.TbSendRPCRequestNode|call|{"timeoutInSeconds":5}`, "Failure")
+	for _, method := range []string{`{}`, `["a"]`} {
+		data := `{"method":` + method + `,"params":1}`
+		want(t, e.post(t, 0, data), `cloud {"r":"Failure","d":`+data+`,"m":1}`)
+	}
 }
