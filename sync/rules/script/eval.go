@@ -49,7 +49,11 @@ func (r *run) eval(n *node) *Value {
 		if v := r.eval(kids[0]); r.lang == TBEL && !isEmpty(v) || r.lang == JavaScript && v.k > Null {
 			return v
 		}
-		return r.eval(kids[1])
+		v := r.eval(kids[1])
+		if r.lang == TBEL && isEmpty(v) {
+			return null
+		}
+		return v
 	case nCond:
 		if r.truth(kids[0]) {
 			return r.eval(kids[1])

@@ -478,19 +478,10 @@ func (r *run) contains(a, b *Value) bool {
 	return false
 }
 
-// isEmpty is what `empty` and `or` of TBEL take for nothing.
+// isEmpty is what `or` of TBEL takes for nothing.
 //
 //go:noinline
 func isEmpty(v *Value) bool {
-	switch v.k {
-	case Unset, Null:
-		return true
-	case Int, Long:
-		return v.n == 0
-	case Text, Char:
-		return blank(v.Text()) || v.Text() == "0"
-	case List, Array, Set, Map:
-		return len(v.o.items) == 0
-	}
-	return false
+	s := v.Text()
+	return v.k <= Null || v.isText() && (s == "" || s == "null") || v.k >= List && v.k <= Map && len(v.o.items) == 0
 }

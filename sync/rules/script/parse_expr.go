@@ -55,8 +55,8 @@ func (p *parser) conditional() *node {
 	return n
 }
 
-// binary reads operands and operators in a row and then builds the tree by their binding. A row of
-// literals alone binds as the engine folds it (RULES.md 5.3).
+// binary reads operands and operators in a row and then builds the tree by their binding. The
+// literals of TBEL bind as the engine folds them (RULES.md 5.3).
 func (p *parser) binary() *node {
 	first := p.unary()
 	op := p.operatorHere()
@@ -64,22 +64,19 @@ func (p *parser) binary() *node {
 		return first
 	}
 	operands, ops, places := []*node{first}, []operator(nil), []int(nil)
-	literal := first.op == nLiteral
 	for ; op != opNone; op = p.operatorHere() {
 		ops, places = append(ops, op), append(places, p.tok.at)
 		p.advance()
-		e := p.unary()
-		operands = addNode(operands, e)
-		literal = literal && e.op == nLiteral
+		operands = addNode(operands, p.unary())
 		if len(ops) > 2000 {
 			p.refuse("an expression of so many operators")
 		}
 	}
 	row := row{operands, ops, places}
-	if literal && !p.js {
-		return row.folded()
+	if !p.js {
+		row = row.folded()
 	}
-	return row.tree(p.js)
+	return row.tree(p.js, false)
 }
 
 func (p *parser) unary() *node {

@@ -116,8 +116,10 @@ func join(op operator, at int, a, b *node) *node {
 	return n
 }
 
-// tree builds by binding, equal ones from the left, "**" of JavaScript from the right.
-func (r row) tree(js bool) *node {
+// tree builds by binding, equal ones from the left, "**" of JavaScript from the right. What is not
+// of literals alone builds TBEL as the engine does: an operator that ends another one goes behind
+// all that is there of the row, up to the row's first operator, && or ||.
+func (r row) tree(js, literals bool) *node {
 	var values []*node
 	var pending []int
 	reduce := func() {
@@ -128,11 +130,19 @@ func (r row) tree(js bool) *node {
 	}
 	values = addNode(values, r.operands[0])
 	for i, op := range r.ops {
+		reduced := false
 		for len(pending) > 0 {
-			top := r.ops[pending[len(pending)-1]]
-			if binding(top) < binding(op) || js && op == opPow && top == opPow {
+			top, logic := r.ops[pending[len(pending)-1]], 0
+			for _, k := range pending {
+				if binding(r.ops[k]) <= binding(opLogicAnd) {
+					logic++
+				}
+			}
+			if (binding(top) < binding(op) || js && op == opPow && top == opPow) &&
+				(js || literals || !reduced || len(pending) <= logic+1) {
 				break
 			}
+			reduced = true
 			reduce()
 		}
 		pending = append(pending, i)
@@ -144,27 +154,61 @@ func (r row) tree(js bool) *node {
 	return values[0]
 }
 
-// folded builds a row of literals from left to right; arithmetic among itself keeps its binding,
-// and && or || behind the first operator begins anew.
-func (r row) folded() *node {
-	acc, i := r.operands[0], 0
-	for i < len(r.ops) {
+// folded computes the literals of a row of TBEL as the engine does when it compiles, where the
+// operator before them binds looser than the one between the first two.
+func (r row) folded() (out row) {
+	last := 0
+	for i := 0; ; i++ {
+		e := r.operands[i]
+		if i < len(r.ops) && e.op == nLiteral {
+			if r.literal(i+1) && last < binding(r.ops[i]) {
+				e, i = r.run(i)
+			} else { // read at once with its operator and the next operand
+				out.operands, out.ops, out.at = append(out.operands, e), append(out.ops, r.ops[i]), append(out.at, r.at[i])
+				i++
+				e = r.operands[i]
+			}
+		}
+		if out.operands = addNode(out.operands, e); i == len(r.ops) {
+			return out
+		}
+		out.ops, out.at = append(out.ops, r.ops[i]), append(out.at, r.at[i])
+		last = binding(r.ops[i])
+	}
+}
+
+func (r row) literal(i int) bool { return i < len(r.operands) && r.operands[i].op == nLiteral }
+
+// run is what literals from i on give, from left to right; arithmetic among itself keeps its
+// binding, && and || behind the first operator end it. end is the operator behind them.
+func (r row) run(i int) (acc *node, end int) {
+	acc = r.operands[i]
+	for first := i; r.literal(i + 1); {
 		op := r.ops[i]
-		if i > 0 && (op == opLogicAnd || op == opLogicOr) {
-			rest := row{r.operands[i+1:], r.ops[i+1:], r.at[i+1:]}
-			return join(op, r.at[i], acc, rest.folded())
+		if i > first && (op == opLogicAnd || op == opLogicOr) {
+			break
 		}
-		if binding(op) < binding(opAdd) {
-			acc = join(op, r.at[i], acc, r.operands[i+1])
-			i++
-			continue
-		}
-		j := i
-		for j < len(r.ops) && binding(r.ops[j]) >= binding(opAdd) {
-			j++
+		j := i + 1
+		if op <= opPow {
+			for r.literal(j+1) && r.ops[j] <= opPow {
+				j++
+			}
+			// A tighter operator takes the last literal.
+			if j < len(r.ops) && r.ops[j] <= opPow && binding(r.ops[j]) > binding(r.ops[j-1]) {
+				j--
+			}
+			if j == i {
+				break
+			}
+		} else if op <= opXor {
+			for _, e := range []*node{acc, r.operands[j]} {
+				if e.op == nLiteral && e.v.k != Bool && e.v.k != Int && e.v.k != Long {
+					panic(syntax(e.at, "syntax error or incompatible types"))
+				}
+			}
 		}
 		part := row{append([]*node{acc}, r.operands[i+1:j+1]...), r.ops[i:j], r.at[i:j]}
-		acc, i = part.tree(false), j
+		acc, i = part.tree(false, true), j
 	}
-	return acc
+	return acc, i
 }
