@@ -1,6 +1,9 @@
 package script
 
-import "math"
+import (
+	"math"
+	"strconv"
+)
 
 // push evaluates arguments onto the run's stack and returns where they begin; the caller cuts the
 // stack there when the call is over.
@@ -164,8 +167,15 @@ func asDouble(v *Value) (f float64, ok bool) {
 
 //go:noinline
 func argInt(v *Value) int32 {
-	if v.k == Int {
+	switch v.k {
+	case Int, Bool, Char:
 		return int32(v.n)
+	case Text:
+		n, err := strconv.ParseInt(v.s, 10, 32)
+		if err != nil {
+			panic(failedOn("For input string: %", v.s))
+		}
+		return int32(n)
 	}
 	f := argDouble(v)
 	if f > math.MaxInt32 {

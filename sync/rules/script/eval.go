@@ -296,8 +296,8 @@ func (r *run) unary(op operator, v *Value) *Value {
 	case opMinus:
 		return negate(v)
 	case opInvert:
-		if v.k != Int && v.k != Long {
-			panic(failed("~ of what is no integer"))
+		if v.k != Int {
+			panic(failed("~ of what is no int"))
 		}
 		return bits(opXor, v, intOf(-1))
 	}
@@ -466,6 +466,9 @@ func instanceOf(v *Value, class string) bool {
 
 // castTo is (int) v and its like.
 func (r *run) castTo(v *Value, to string) *Value {
+	if v.k <= Null {
+		return null
+	}
 	switch word := strings.ToLower(to); {
 	case is(word, "int") || is(word, "integer"):
 		return intOf(argInt(v))

@@ -25,7 +25,7 @@ func (p *parser) anyAssignment() *node {
 	}
 	e := p.conditional()
 	if op, ok := p.assignOp(); ok {
-		if e.op != nName && e.op != nMember && e.op != nIndex {
+		if e.op != nName && (e.op != nMember && e.op != nIndex || op != opNone && is(p.tok.s, "=")) {
 			p.fail("nothing that a value can be assigned to")
 		}
 		at := p.tok.at
@@ -112,11 +112,12 @@ func (p *parser) anyUnary(at int) *node {
 		}
 		if op != opNone {
 			p.advance()
+			bracket := p.is("(")
 			e := p.unary()
 			if e.op == nLiteral && op == opMinus && e.v.isNumber() {
 				return literal(at, negate(e.v))
 			}
-			if op == opInvert && !p.js && e.op != nLiteral {
+			if op == opInvert && !p.js && e.op != nLiteral && !bracket {
 				panic(syntax(at, "invalid operator: ~"))
 			}
 			e = made(nUnary, at, e)
@@ -145,6 +146,9 @@ func (p *parser) anyUnary(at int) *node {
 		n := p.stepped(p.tok.at)
 		n.kids = clones([]*node{e})
 		e = n
+		if !p.js && p.tok.kind == tPunct && !hasByte("<>=!&|;)]},", p.tok.s[0]) {
+			p.unexpected("expected the end of the statement, found %")
+		}
 	}
 	return e
 }
@@ -183,7 +187,15 @@ func (p *parser) cast(at int) *node {
 	if p.tok.kind == tName && oneOf(types, p.tok.s) {
 		name := p.tok.s
 		p.advance()
-		if p.accept(")") && (p.tok.kind == tName || p.tok.kind == tLiteral || p.is("(")) {
+		if !p.accept(")") {
+			p.back(here)
+			return nil
+		}
+		if p.is("-") { // the engine takes a number from a class
+			p.unary()
+			return literal(at, null)
+		}
+		if p.tok.kind == tName || p.tok.kind == tLiteral || p.is("(") {
 			return &node{op: nCast, at: at, s: name, kids: []*node{p.unary()}}
 		}
 	}

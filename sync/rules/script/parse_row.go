@@ -69,11 +69,16 @@ func (p *parser) operatorOf(text string) operator {
 	return opNone
 }
 
-// assignOp is the operator of an assignment; that of "=" is opNone.
+// assignOp is the operator of an assignment; that of "=" is opNone. TBEL reads "=-" and "=+" as
+// "-=" and "+=".
 func (p *parser) assignOp() (op operator, ok bool) {
 	s, ok := strings.CutSuffix(p.tok.s, "=")
-	if !ok || p.tok.kind != tPunct || s == "" {
-		return opNone, ok && p.tok.kind == tPunct
+	if ok = ok && p.tok.kind == tPunct; ok && s == "" && !p.js && p.pos < len(p.src) && hasByte("+-", p.src[p.pos]) {
+		s = p.src[p.pos : p.pos+1]
+		p.pos++
+	}
+	if !ok || s == "" {
+		return opNone, ok
 	}
 	op = p.operatorOf(s)
 	return op, op >= opAdd && op <= opXor

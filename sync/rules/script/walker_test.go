@@ -147,7 +147,7 @@ func (w *walker) statement(n *node, ret *Value, last bool) (flow, *Value) {
 
 func (w *walker) loop(n *node, ret *Value) (flow, *Value) {
 	body := n.kids[len(n.kids)-1]
-	again := func() bool { return w.truth(n.kids[0]) }
+	again := func() bool { return w.truth(n.kids[0]) != n.until() }
 	next := func() bool { return true }
 	switch n.op {
 	case nFor:
@@ -165,9 +165,13 @@ func (w *walker) loop(n *node, ret *Value) (flow, *Value) {
 		again = func() bool { return true }
 		next = func() bool { return w.truth(n.kids[0]) != n.flag }
 	case nEach:
-		list := w.r.members(w.expr(n.kids[0]), false)
+		from := w.expr(n.kids[0])
+		list := w.r.members(from, false)
 		i := 0
 		again = func() bool {
+			if i > 0 {
+				list = w.r.again(from, list, i-1)
+			}
 			if i < len(list) {
 				w.names.vars[n.s] = list[i]
 				i++
