@@ -132,6 +132,8 @@ const (
 	opInstance
 	opContains
 	opMatches // ~=
+	opSounds  // soundslike
+	opSimilar // strsim
 	opIn
 	opNot
 	opMinus

@@ -69,9 +69,6 @@ func (r *run) method(f *routine, name string, a []*Value) *Value {
 	if f == nil {
 		panic(failed("unable to resolve method: " + a[0].k.String() + "." + name + "() [arglength=" + decimal(len(a)-1) + "]"))
 	}
-	if a[0].k == Char {
-		a[0] = textOf(a[0].Text())
-	}
 	return r.invoke(f, a)
 }
 

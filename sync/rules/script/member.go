@@ -6,14 +6,11 @@ package script
 //go:noinline
 func mapMethod(name string) bool { return oneOf("size values keys empty isEmpty", name) }
 
-// mapKey is a value as the key of a map: a char is its text.
+// mapKey is a value as the key of a map.
 //
 //go:noinline
 func mapKey(v *Value) *Value {
-	switch v.k {
-	case Char:
-		return textOf(v.Text())
-	case Unset:
+	if v.k == Unset {
 		return null
 	}
 	return v

@@ -31,6 +31,8 @@ var operators = [...]struct {
 	{"is", inTBEL, 7, opInstance},
 	{"contains", inTBEL, 7, opContains},
 	{"~=", inTBEL, 7, opMatches},
+	{"soundslike", inTBEL, 7, opSounds},
+	{"strsim", inTBEL, 7, opSimilar},
 	{"in", inJS, 7, opIn},
 	{"<<", inBoth, 8, opShl},
 	{">>", inBoth, 8, opShr},
@@ -89,8 +91,8 @@ func (p *parser) operatorHere() operator {
 	if p.tok.kind != tPunct && p.tok.kind != tName {
 		return opNone
 	}
-	if p.tok.kind == tName && !p.js && oneOf("soundslike strsim convertable_to", p.tok.s) {
-		p.refuse("the operator " + p.tok.s)
+	if !p.js && is(p.tok.s, "convertable_to") {
+		p.refuse("the operator convertable_to")
 	}
 	op := p.operatorOf(p.tok.s)
 	if op == opIn && p.inOff {

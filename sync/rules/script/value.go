@@ -78,6 +78,8 @@ var (
 	undefined = &Value{}
 	yes       = &Value{k: Bool, n: 1}
 	no        = &Value{k: Bool}
+	// emptyValue is `empty` of TBEL: what stands left of == equals it if it holds nothing.
+	emptyValue = &Value{k: Class, o: &object{}}
 	ints      = smallInts()
 )
 

@@ -243,7 +243,7 @@ func (w *walker) expr(n *node) *Value {
 			return s.vars[n.s]
 		}
 		if n.s == "empty" {
-			return textOf("")
+			return emptyValue
 		}
 		if (&compiler{}).isClass(n.s) {
 			return &Value{k: Class, o: &object{text: n.s}}
