@@ -4,7 +4,7 @@ package script
 type node struct {
 	op   nodeOp
 	bin  operator // of nBinary, nAssign (opNone: plain), nUnary, nStep
-	flag bool     // nMember, nIndex: null-safe; nStep: before the operand; nDo, nWhile: until; nFor*: see there
+	flag bool     // nMember, nIndex: null-safe; nStep: before the operand; nDo, nWhile: until; nCast: null fails; nFor*: see there
 	at   int      // place in the source, in bytes
 	s    string   // a name
 	v    *Value   // a literal

@@ -94,7 +94,11 @@ func (r *run) eval(n *node) *Value {
 	case nStep:
 		return r.stepOf(n)
 	case nCast:
-		return r.castTo(r.eval(kids[0]), n.s)
+		v := r.eval(kids[0])
+		if v.k <= Null && !n.flag {
+			return null
+		}
+		return r.castTo(v, n.s)
 	case nProject:
 		return r.project(n)
 	case nFunction:
@@ -466,9 +470,6 @@ func instanceOf(v *Value, class string) bool {
 
 // castTo is (int) v and its like.
 func (r *run) castTo(v *Value, to string) *Value {
-	if v.k <= Null {
-		return null
-	}
 	switch word := strings.ToLower(to); {
 	case is(word, "int") || is(word, "integer"):
 		return intOf(argInt(v))

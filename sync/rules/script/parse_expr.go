@@ -63,20 +63,19 @@ func (p *parser) binary() *node {
 	if op == opNone {
 		return first
 	}
-	operands, ops, places := []*node{first}, []operator(nil), []int(nil)
+	row := row{{e: first}}
 	for ; op != opNone; op = p.operatorHere() {
-		ops, places = append(ops, op), append(places, p.tok.at)
+		at := p.tok.at
 		p.advance()
-		operands = addNode(operands, p.unary())
-		if len(ops) > 2000 {
+		row = row.plus(part{p.unary(), op, at})
+		if len(row) > 2000 {
 			p.refuse("an expression of so many operators")
 		}
 	}
-	row := row{operands, ops, places}
 	if !p.js {
 		row = row.folded()
 	}
-	return row.tree(p.js, false)
+	return row.tree(p.js, p.js)
 }
 
 func (p *parser) unary() *node {
@@ -196,7 +195,7 @@ func (p *parser) cast(at int) *node {
 			return literal(at, null)
 		}
 		if p.tok.kind == tName || p.tok.kind == tLiteral || p.is("(") {
-			return &node{op: nCast, at: at, s: name, kids: []*node{p.unary()}}
+			return &node{op: nCast, at: at, s: name, flag: p.lib, kids: []*node{p.unary()}}
 		}
 	}
 	p.back(here)

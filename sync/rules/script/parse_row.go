@@ -101,12 +101,17 @@ func (p *parser) operatorHere() operator {
 	return op
 }
 
-// row is an expression without brackets: operands with operators between them.
-type row struct {
-	operands []*node
-	ops      []operator
-	at       []int
+// row is an expression without brackets: operands, each with the operator before it.
+type row []part
+
+type part struct {
+	e  *node
+	op operator
+	at int
 }
+
+//go:noinline
+func (r row) plus(p part) row { return append(r, p) }
 
 //go:noinline
 func join(op operator, at int, a, b *node) *node {
@@ -123,37 +128,31 @@ func join(op operator, at int, a, b *node) *node {
 	return n
 }
 
-// tree builds by binding, equal ones from the left, "**" of JavaScript from the right. What is not
-// of literals alone builds TBEL as the engine does: an operator that ends another one goes behind
-// all that is there of the row, up to the row's first operator, && or ||.
-func (r row) tree(js, literals bool) *node {
+// tree builds by binding, equal ones from the left, "**" of JavaScript from the right. If it is not
+// strict it builds as TBEL does: an operator that ends another one goes behind all that is there of
+// the row, up to the row's first operator, && or ||.
+func (r row) tree(js, strict bool) *node {
 	var values []*node
-	var pending []int
+	var pending row
 	reduce := func() {
-		i := pending[len(pending)-1]
+		top := pending[len(pending)-1]
 		pending = pending[:len(pending)-1]
 		n := len(values)
-		values = append(values[:n-2], join(r.ops[i], r.at[i], values[n-2], values[n-1]))
+		values = append(values[:n-2], join(top.op, top.at, values[n-2], values[n-1]))
 	}
-	values = addNode(values, r.operands[0])
-	for i, op := range r.ops {
-		reduced := false
-		for len(pending) > 0 {
-			top, logic := r.ops[pending[len(pending)-1]], 0
-			for _, k := range pending {
-				if binding(r.ops[k]) <= binding(opLogicAnd) {
-					logic++
-				}
-			}
-			if (binding(top) < binding(op) || js && op == opPow && top == opPow) &&
-				(js || literals || !reduced || len(pending) <= logic+1) {
+	for i, p := range r {
+		for reduced := false; len(pending) > 0; reduced = true {
+			n := len(pending)
+			if top := pending[n-1].op; (binding(top) < binding(p.op) || js && p.op == opPow && top == opPow) &&
+				(strict || !reduced || n == 1 || binding(pending[n-2].op) <= binding(opLogicAnd)) {
 				break
 			}
-			reduced = true
 			reduce()
 		}
-		pending = append(pending, i)
-		values = addNode(values, r.operands[i+1])
+		if i > 0 {
+			pending = pending.plus(p)
+		}
+		values = addNode(values, p.e)
 	}
 	for len(pending) > 0 {
 		reduce()
@@ -165,57 +164,56 @@ func (r row) tree(js, literals bool) *node {
 // operator before them binds looser than the one between the first two.
 func (r row) folded() (out row) {
 	last := 0
-	for i := 0; ; i++ {
-		e := r.operands[i]
-		if i < len(r.ops) && e.op == nLiteral {
-			if r.literal(i+1) && last < binding(r.ops[i]) {
-				e, i = r.run(i)
+	for i := 0; i < len(r); i++ {
+		p := r[i]
+		if r.literal(i) && i+1 < len(r) {
+			if r.literal(i+1) && last < binding(r[i+1].op) {
+				p.e, i = r.run(i)
 			} else { // read at once with its operator and the next operand
-				out.operands, out.ops, out.at = append(out.operands, e), append(out.ops, r.ops[i]), append(out.at, r.at[i])
+				out = out.plus(p)
 				i++
-				e = r.operands[i]
+				p = r[i]
 			}
 		}
-		if out.operands = addNode(out.operands, e); i == len(r.ops) {
-			return out
+		if out = out.plus(p); i+1 < len(r) {
+			last = binding(r[i+1].op)
 		}
-		out.ops, out.at = append(out.ops, r.ops[i]), append(out.at, r.at[i])
-		last = binding(r.ops[i])
 	}
+	return out
 }
 
-func (r row) literal(i int) bool { return i < len(r.operands) && r.operands[i].op == nLiteral }
+//go:noinline
+func (r row) literal(i int) bool { return i < len(r) && r[i].e.op == nLiteral }
 
 // run is what literals from i on give, from left to right; arithmetic among itself keeps its
-// binding, && and || behind the first operator end it. end is the operator behind them.
-func (r row) run(i int) (acc *node, end int) {
-	acc = r.operands[i]
-	for first := i; r.literal(i + 1); {
-		op := r.ops[i]
-		if i > first && (op == opLogicAnd || op == opLogicOr) {
-			break
-		}
-		j := i + 1
-		if op <= opPow {
-			for r.literal(j+1) && r.ops[j] <= opPow {
+// binding, && and || behind the first operator end it. last is the last of them.
+func (r row) run(i int) (acc *node, last int) {
+	acc, last = r[i].e, i
+	for r.literal(last + 1) {
+		op, j := r[last+1].op, last+1
+		switch {
+		case last > i && (op == opLogicAnd || op == opLogicOr):
+			return acc, last
+		case op <= opPow:
+			for r.literal(j+1) && r[j+1].op <= opPow {
 				j++
 			}
 			// A tighter operator takes the last literal.
-			if j < len(r.ops) && r.ops[j] <= opPow && binding(r.ops[j]) > binding(r.ops[j-1]) {
+			if j+1 < len(r) && r[j+1].op <= opPow && binding(r[j+1].op) > binding(r[j].op) {
 				j--
 			}
-			if j == i {
-				break
+			if j == last {
+				return acc, last
 			}
-		} else if op <= opXor {
-			for _, e := range []*node{acc, r.operands[j]} {
-				if e.op == nLiteral && e.v.k != Bool && e.v.k != Int && e.v.k != Long {
-					panic(syntax(e.at, "syntax error or incompatible types"))
-				}
-			}
+		case op <= opXor && (acc.fraction() || r[j].e.fraction()):
+			panic(syntax(acc.at, "syntax error or incompatible types"))
 		}
-		part := row{append([]*node{acc}, r.operands[i+1:j+1]...), r.ops[i:j], r.at[i:j]}
-		acc, i = part.tree(false, true), j
+		acc, last = append(row{{e: acc}}, r[last+1:j+1]...).tree(false, true), j
 	}
-	return acc, i
+	return acc, last
 }
+
+// fraction reports whether a literal is none that bits are taken of.
+//
+//go:noinline
+func (n *node) fraction() bool { return n.op == nLiteral && (n.v.k < Bool || n.v.k > Long) }

@@ -80,7 +80,7 @@ var (
 	no        = &Value{k: Bool}
 	// emptyValue is `empty` of TBEL: what stands left of == equals it if it holds nothing.
 	emptyValue = &Value{k: Class, o: &object{}}
-	ints      = smallInts()
+	ints       = smallInts()
 )
 
 // smallInts are the ints from 0 to 127, which need no memory of their own.

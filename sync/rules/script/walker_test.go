@@ -325,7 +325,11 @@ func (w *walker) expr(n *node) *Value {
 		}
 		return old
 	case nCast:
-		return r.castTo(w.expr(n.kids[0]), n.s)
+		v := w.expr(n.kids[0])
+		if v.k <= Null {
+			return null
+		}
+		return r.castTo(v, n.s)
 	case nProject:
 		return w.project(n)
 	}
