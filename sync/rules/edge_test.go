@@ -300,3 +300,29 @@ func TestNothingBefore(t *testing.T) {
 		want(t, e.post(t, 0, data), `cloud {"r":"Failure","d":`+data+`,"m":1}`)
 	}
 }
+
+// Java's way to name all keys but some.
+func TestAllKeysButSome(t *testing.T) {
+	for keys, result := range map[string]string{
+		`"^(?!a$|b$).*"`:   `{"a":1,"b":2}`,
+		`"(?!(a|[b]$)).*"`: `{"a":1,"b":2,"ab":3}`,
+		`"(?!ab)a.*","b"`:  `{"ab":3,"c":4}`,
+		`"(?!a\\)).*"`:     `{}`,
+		`"(?!a"`:           `{"a":1,"b":2,"ab":3,"c":4}`,
+		`"(?!a)"`:          `{"a":1,"b":2,"ab":3,"c":4}`,
+		`"a","b|c"`:        `{"ab":3}`,
+		`"^a$"`:            `{"b":2,"ab":3,"c":4}`,
+		`"(?=a).*"`:        `{"a":1,"b":2,"ab":3,"c":4}`,
+		`"c","(?!\\"`:      `{"a":1,"b":2,"ab":3,"c":4}`,
+		`" a"," "`:         `{"a":1,"b":2,"ab":3,"c":4}`,
+		`"[ab]{1}(?i)B?"`:  `{"c":4}`,
+	} {
+		e := testEdge(t, Options{})
+		e.chain(t, rootID, true, []string{`transform.TbDeleteKeysNode|d|{"deleteFrom":"DATA","keys":[` + keys + `]}`, push}, "0>1:Success")
+		got := e.post(t, 0, `{"a":1,"b":2,"ab":3,"c":4}`)
+		got, _, _ = strings.Cut(strings.TrimPrefix(got, "cloud "), ";")
+		if got != result {
+			t.Errorf("%s: %s, want %s", keys, got, result)
+		}
+	}
+}
