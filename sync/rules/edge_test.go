@@ -233,6 +233,14 @@ func TestListsOfScripts(t *testing.T) {
 		`transform.TbTransformMsgNode|js|{"scriptLang":"JS","jsScript":"return [{msg: 1}, 2, 'a', null, {}];"}`, push,
 	}, "0>1:Success")
 	want(t, e.post(t, 0, `{"a":1}`), `cloud 1; cloud {"a":1}; cloud {"a":1}; cloud {"a":1}; cloud {"a":1}`)
+	// A type is what is written of it.
+	for text, typ := range map[string]string{"5": "5", "true": "true", "''": PostTelemetry, "'A'": "A", "1.50": "1.5"} {
+		e.chain(t, rootID, true, []string{
+			tbel("transform.TbTransformMsgNode", "t", "return {msgType: "+text+"};"),
+			tbel("transform.TbTransformMsgNode", "u", "return {msg: msgType, msgType: '"+PostTelemetry+"'};"), push,
+		}, "0>1:Success", "1>2:Success")
+		want(t, e.post(t, 1, `{}`), `cloud "`+typ+`"`)
+	}
 }
 
 func TestAreasOfOldServers(t *testing.T) {
