@@ -78,13 +78,26 @@ type holding interface {
 	again(e *Engine, n *node, m *Message)
 }
 
-// class says what is done instead of a node that is not executed (RULES.md 7.2).
+// class says by which relations a node gives messages on, beside Failure, and so what is done
+// instead of it where it is not executed (RULES.md 7.2).
 type class uint8
 
 const (
-	filter class = iota
-	other
+	filter  class = iota // True, False
+	other                // Success
+	several              // those of its configuration, or of its type
 )
+
+// never reports whether the node gives no message on by a relation, whatever comes.
+func (n *node) never(relation string) bool {
+	if n.work == nil || n.kind.class == several || strings.EqualFold(relation, "Failure") {
+		return false
+	}
+	if n.kind.class == filter {
+		return !strings.EqualFold(relation, "True") && !strings.EqualFold(relation, "False")
+	}
+	return !strings.EqualFold(relation, "Success")
+}
 
 // kind is a type of node.
 type kind struct {
