@@ -90,13 +90,18 @@ const (
 
 // never reports whether the node gives no message on by a relation, whatever comes.
 func (n *node) never(relation string) bool {
-	if n.work == nil || n.kind.class == several || strings.EqualFold(relation, "Failure") {
+	if n.work == nil || n.kind.class == several {
 		return false
 	}
-	if n.kind.class == filter {
-		return !strings.EqualFold(relation, "True") && !strings.EqualFold(relation, "False")
+	switch strings.ToLower(relation) {
+	case "failure":
+		return false
+	case "success":
+		return n.kind.class == filter
+	case "true", "false":
+		return n.kind.class == other
 	}
-	return !strings.EqualFold(relation, "Success")
+	return true
 }
 
 // kind is a type of node.

@@ -2,7 +2,6 @@ package rules
 
 import (
 	"strconv"
-	"strings"
 
 	"edgesync/proto"
 )
@@ -63,14 +62,11 @@ func (e *Engine) Report() []ChainReport {
 
 // Facts are what most surprises people who look at such a chain, in words.
 func (c *ChainReport) Facts() (facts []string) {
-	var never []string
 	for i := range c.Nodes {
-		if n := &c.Nodes[i]; n.Never != "" && len(never) < 5 {
-			never = addString(never, strconv.Quote(n.Name)+" by "+strconv.Quote(n.Never))
+		if n := &c.Nodes[i]; n.Never != "" { // the first one: what follows is seen when it is mended
+			facts = addString(facts, "no message ever leaves node "+strconv.Quote(n.Name)+" by "+strconv.Quote(n.Never)+".")
+			break
 		}
-	}
-	if never != nil {
-		facts = addString(facts, "no message ever leaves node "+strings.Join(never, ", nor node ")+".")
 	}
 	if c.Silent {
 		facts = addString(facts, "This chain sends no telemetry to the cloud.")
