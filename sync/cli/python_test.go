@@ -138,7 +138,7 @@ func TestRESTClient(t *testing.T) {
 	out, err := exec.CommandContext(ctx, python, filepath.Join("..", "..", "scripts", "clients", "rest.py"),
 		"http://"+r.http).CombinedOutput()
 	if err != nil || strings.TrimSpace(string(out)) != "ok" {
-		t.Fatalf("%v\n%s", err, out)
+		t.Fatalf("%v\n%s\nthe agent's log:\n%s", err, out, &r.log)
 	}
 	kept := s.mustBeNamed("py kept")
 	s.eventually("the backlog drains, with what waits for an entity to be in the cloud", func() bool {

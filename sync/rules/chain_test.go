@@ -112,8 +112,8 @@ func TestAttributes(t *testing.T) {
 		`"sendAttributesDeletedNotification":true}`
 	e.chain(t, rootID, true, []string{`filter.TbMsgTypeSwitchNode|s|{}`, saves, deletes, push},
 		"0>1:Post attributes", "0>2:Other", "0>3:Attributes Updated", "0>3:Attributes Deleted")
-	want(t, e.send(t, 0, deviceID, PostAttributes, `{"a":"07","b":null,"c":true}`),
-		`cloud {"kv":{"a":"07","c":true},"ts":1767225600000,"scope":"SHARED_SCOPE"}; attributes {"a":7,"c":true}`)
+	want(t, e.send(t, 0, deviceID, PostAttributes, `{"a":"07","c":true}`),
+		`cloud {"kv":{"a":7,"c":true},"ts":1767225600000,"scope":"SHARED_SCOPE"}; attributes {"a":7,"c":true}`)
 	want(t, e.send(t, 1, deviceID, PostAttributes, `{"a":7,"c":false}`),
 		`cloud {"kv":{"c":false},"ts":1767225600001,"scope":"SHARED_SCOPE"}; attributes {"c":false}`)
 	want(t, e.send(t, 2, deviceID, PostAttributes, `{"c":false}`), ``)

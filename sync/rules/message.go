@@ -252,12 +252,15 @@ func replaced(text, open string, end byte, value func(key string) (string, bool)
 			break
 		}
 		b = addText(b, text[:i])
-		if v, ok := value(text[i+len(open) : i+n]); ok {
-			b = addText(b, v)
-		} else {
-			b = addText(b, text[i:i+n+1])
+		v, ok := value(text[i+len(open) : i+n])
+		if n++; !ok {
+			if end == '}' {
+				n = len(open) // one of metadata may have another one in it
+			}
+			v = text[i : i+n]
 		}
-		text = text[i+n+1:]
+		b = addText(b, v)
+		text = text[i+n:]
 	}
 	return string(addText(b, text))
 }

@@ -150,11 +150,21 @@ func (f *createAlarm) do(r *round) {
 	if f.Dynamic && ok {
 		severity, ok = m.pattern(severity)
 	}
+	start := m.when()
+	end := start
 	if given := m.object(); f.Use {
 		name, severity = textOf(given, "type"), textOf(given, "severity")
 		g := &config{t: given}
 		g.fill(reflect.ValueOf(&to).Elem())
 		types, details = g.list("propagateRelationTypes"), given.get("details").String()
+		start, end = g.whole("startTs", 0), g.whole("endTs", 0)
+		ok = ok && g.err == nil && (end <= 0 || start <= end)
+		if start == 0 {
+			start = now
+		}
+		if end == 0 {
+			end = start
+		}
 	}
 	if !ok || !isSeverity(severity) || name == "" {
 		r.fail("Used incorrect pattern or Alarm Severity not included in message")
@@ -167,8 +177,7 @@ func (f *createAlarm) do(r *round) {
 		a.End, before = now, a.Details
 	} else {
 		notice, flag, relation = "ENTITY_CREATED", "isNewAlarm", "Created"
-		a.Type, a.Originator, a.Created, a.Start = name, m.Originator, now, m.when()
-		a.End = a.Start
+		a.Type, a.Originator, a.Created, a.Start, a.End = name, m.Originator, now, start, end
 		if text, ok := r.e.reg.Fields(&m.Originator); ok {
 			fields, _ := parseTree(text)
 			a.OriginatorName, a.OriginatorLabel = textOf(fields, "name"), textOf(fields, "label")

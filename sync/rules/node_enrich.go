@@ -70,9 +70,9 @@ func (w *attributes) fetch(r *round, who *Entity) {
 		return
 	}
 	missing := ""
-	scopes := [...]string{"", "CLIENT_SCOPE", "SHARED_SCOPE", "SERVER_SCOPE"}
-	prefixes := [...]string{"", "cs_", "shared_", "ss_"}
-	for i, names := range [...][]string{w.Latest, w.Client, w.Shared, w.Server} {
+	scopes := [...]string{"CLIENT_SCOPE", "SHARED_SCOPE", "SERVER_SCOPE", ""}
+	prefixes := [...]string{"cs_", "shared_", "ss_", ""}
+	for i, names := range [...][]string{w.Client, w.Shared, w.Server, w.Latest} {
 		for _, p := range names {
 			key, _ := r.m.pattern(p)
 			v, ok := r.e.reg.Attribute(who, scopes[i], key)
@@ -82,7 +82,7 @@ func (w *attributes) fetch(r *round, who *Entity) {
 				missing += " [" + key + "]"
 				continue
 			}
-			if i == 0 && w.Times {
+			if scopes[i] == "" && w.Times {
 				t = members("ts value", wholeTree(v.Time), t)
 			}
 			to.put(key, t)
@@ -295,6 +295,9 @@ func (d *delta) do(r *round) {
 		return
 	}
 	f, _ := value.number()
+	if value.kind == isTrue { // as Jackson counts it
+		f = 1
+	}
 	before, known, err := previous(r, d.In, d.Cached)
 	if !r.check(err) {
 		return
@@ -411,27 +414,32 @@ func (h *history) do(r *round) {
 			return
 		}
 	}
+	if from > to {
+		r.fail("Interval start should be less than Interval end")
+		return
+	}
 	for _, p := range h.Names {
 		key, _ := r.m.pattern(p)
 		if list := r.e.reg.History(&r.m.Originator, key, from, to); len(list) > 0 {
-			r.m.setMeta(key, h.text(list))
+			r.m.setMeta(key, h.text(list, from+(to-from)/2))
 		}
 	}
 	r.tell("Success")
 }
 
-// text is what the node puts into the metadata of values that are not none, the oldest first.
-func (h *history) text(list []Stored) string {
+// text is what the node puts into the metadata of values that are not none, the oldest first;
+// middle is that of the interval.
+func (h *history) text(list []Stored, middle int64) string {
 	if h.First || h.Last {
 		one := &list[0]
 		if h.Last {
 			one = &list[len(list)-1]
 		}
 		t, _ := parseTree(one.Value)
-		return t.plain()
+		return textTree(t.plain()).String() // with its quotes, as on a real edge
 	}
 	if h.Aggregate != "" && !is(h.Aggregate, "NONE") {
-		list = []Stored{aggregated(list, h.Aggregate)}
+		list = []Stored{{middle, aggregated(list, h.Aggregate)}}
 	}
 	all := &tree{kind: isList}
 	for i := range list {
@@ -448,16 +456,21 @@ func (h *history) text(list []Stored) string {
 	return all.String()
 }
 
-func aggregated(list []Stored, how string) Stored {
-	out := Stored{list[0].Time + (list[len(list)-1].Time-list[0].Time)/2, decimal(int64(len(list)))}
+// aggregated is one value of all, of whole numbers a whole one, but for their mean.
+func aggregated(list []Stored, how string) string {
 	values := make([]*tree, 0, len(list))
+	whole := !is(how, "AVG")
 	for i := range list {
 		if t, err := parseTree(list[i].Value); err == nil {
-			values = addTree(values, t)
+			values, whole = addTree(values, t), whole && !strings.ContainsAny(t.text, ".eE")
 		}
 	}
-	if f, ok := statistic(values, how); ok { // else it is COUNT
-		out.Value = string(appendDouble(nil, f))
+	f, ok := statistic(values, how)
+	switch {
+	case !ok: // it is COUNT
+		return decimal(int64(len(list)))
+	case whole:
+		return decimal(toLong(f))
 	}
-	return out
+	return string(appendDouble(nil, f))
 }

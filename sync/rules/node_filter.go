@@ -92,7 +92,7 @@ type fieldCheck struct {
 
 func (f *fieldCheck) do(r *round) {
 	t := r.m.object()
-	if t == nil {
+	if t == nil && len(f.Data) > 0 {
 		r.fail(notObject)
 		return
 	}

@@ -95,7 +95,7 @@ func (g *geoEvents) do(r *round) {
 	if !r.check(err) {
 		return
 	}
-	at, begun, lasts, stay := r.m.when(), "Left", "Outside", g.Outside*g.OutsideUnit.Milliseconds()
+	at, begun, lasts, stay := r.e.opt.Now(), "Left", "Outside", g.Outside*g.OutsideUnit.Milliseconds()
 	if in {
 		begun, lasts, stay = "Entered", "Inside", g.Inside*g.InsideUnit.Milliseconds()
 	}
@@ -110,7 +110,7 @@ func (g *geoEvents) do(r *round) {
 		relation = begun
 	case g.Each:
 		relation = lasts
-	case c.word == begun && at-c.time >= stay:
+	case c.word == begun && at-c.time > stay:
 		c.word += "+" // said once
 		relation = lasts
 	}

@@ -30,7 +30,7 @@ func operate(op string, a, b float64) (float64, error) {
 		_, e := math.Frexp(a)
 		return float64(e - 1), nil
 	case "FLOOR_DIV", "FLOOR_MOD":
-		n, d := int64(a), int64(b)
+		n, d := toLong(a), toLong(b)
 		if d == 0 {
 			return 0, fault("/ by zero")
 		}
@@ -90,8 +90,11 @@ func (a *argument) value(r *round) (f float64, err error) {
 	what := "the entity"
 	switch {
 	case a.Body:
-		what = "Message body"
-		v = m.object().get(key)
+		t := m.object()
+		if t == nil {
+			return 0, fault(notObject)
+		}
+		what, v = "Message body", t.get(key)
 	case a.Metadata:
 		if what = "Message metadata"; m.hasMeta(key) {
 			v = textTree(m.meta(key))
@@ -105,7 +108,7 @@ func (a *argument) value(r *round) (f float64, err error) {
 			v, _ = parseTree(s.Value)
 		}
 	}
-	if v.null() {
+	if v.null() || (a.Body || a.Metadata) && v.kind == isText && trim(v.text) == "" {
 		if v = a.otherwise; v.null() {
 			return 0, fault(what + " has no '" + shortened(key) + "'!")
 		}
@@ -172,22 +175,24 @@ func (f *mathNode) do(r *round) {
 	if !r.check(err) {
 		return
 	}
-	var text string
-	switch {
-	case f.whole:
-		text = decimal(toLong(x))
-	case x-x != 0:
-		r.fail("the result is no number")
-		return
-	default:
-		text = string(appendDouble(nil, rounded(x, f.Result.Digits)))
-	}
 	m, to := r.m, &f.Result
+	text := decimal(toLong(x))
+	if !f.whole || to.Series {
+		if x-x != 0 {
+			r.fail("the result is no number")
+			return
+		}
+		if !f.whole {
+			text = string(appendDouble(nil, rounded(x, to.Digits)))
+		}
+	}
 	key, _ := m.pattern(to.Key)
 	if to.Attribute || to.Series {
 		v := &Values{Entity: m.Originator, Time: r.e.opt.Now(), Latest: true, History: true, Pairs: addPair(nil, key, text)}
 		if to.Attribute {
 			v.Scope = string(to.Scope)
+		} else { // a real edge stores all digits of a series
+			v.Pairs[0].Value = string(appendDouble(nil, x))
 		}
 		if !r.check(r.out.Save(v)) {
 			return

@@ -3,6 +3,8 @@ package rules
 import (
 	"strconv"
 	"strings"
+
+	"edgesync/sync/rules/script"
 )
 
 // intervals decide what of a save node is done for a message (RULES.md 4.4, processingSettings).
@@ -32,14 +34,14 @@ func (c *config) processing(part string) (i interval) {
 
 func (i *interval) always() bool { return !i.skip && i.each == 0 }
 
-// due reports whether the message is the first one of its originator in its interval. Each which
-// of a node has intervals of its own.
-func (i *interval) due(r *round, which int64) bool {
+// due reports whether the message, of that time, is the first one of its originator in its
+// interval. Each which of a node has intervals of its own.
+func (i *interval) due(r *round, at, which int64) bool {
 	if i.each == 0 {
 		return !i.skip
 	}
 	m, mem := r.m, r.n.mem
-	number := m.when()/i.each*2 + which
+	number := at/i.each*2 + which
 	lock(&mem.mu)
 	c, made, gone := r.cell(&m.Originator)
 	for _, n := range c.intervals {
@@ -65,55 +67,80 @@ func (r *round) add(c *cell, number int64, most int) {
 }
 
 // isPlain reports whether a store takes a text for a number: without exponent, maybe with zeros in
-// front.
+// front, or nothing.
 func isPlain(s string) bool {
 	s = strings.TrimPrefix(s, "-")
-	return s != "" && s[0]-'0' < 10 && isNumeral("1"+s) && !strings.ContainsAny(s, "eE")
+	return s != "" && isNumeral("1"+s) && !strings.ContainsAny(s, "eE")
 }
 
-// typed is a value as it is stored: a text that is a plain number becomes one (RULES.md 2.1).
+// typed is a value as it is stored: a text that is a plain number becomes one. Of a number the
+// digits behind the point count, as Java's BigDecimal has them: without any it is whole, unless it
+// was written with a point and no exponent, and with more than 16 a text (RULES.md 2.1).
 func typed(v *tree) string {
-	if v.kind != isText || !isPlain(v.text) {
+	s := v.text
+	if v.kind != isNumber && (v.kind != isText || !isPlain(s)) {
 		return v.String()
 	}
-	f, err := strconv.ParseFloat(v.text, 64)
-	if n, bad := strconv.ParseInt(v.text, 10, 64); bad == nil {
-		return decimal(n)
+	mantissa, exponent := s, 0
+	if i := strings.IndexAny(s, "eE"); i >= 0 {
+		mantissa = s[:i]
+		exponent, _ = strconv.Atoi(s[i+1:])
 	}
-	if digits := len(v.text); err != nil || digits > 18 || f == float64(int64(f)) && digits > 17 {
-		return v.String()
-	}
-	return string(appendDouble(nil, f))
-}
-
-// series are the values of one time of POST_TELEMETRY_REQUEST.
-func (v *Values) add(t *tree) {
-	for i, key := range t.keys {
-		if t.items[i].kind != isNull {
-			v.Pairs = addPair(v.Pairs, key, typed(t.items[i]))
+	digits, part, point := strings.Cut(mantissa, ".")
+	digits += part
+	behind := len(part) - exponent
+	some := strings.TrimRight(digits, "0")
+	if point && mantissa == s || len(digits)-len(some) < behind && some != "" && some != "-" {
+		if behind <= 16 {
+			f, _ := strconv.ParseFloat(s, 64)
+			return string(appendDouble(nil, f+0)) // +0: no zero below zero
+		}
+	} else {
+		digits = digits[:len(digits)-min(max(behind, 0), len(digits)-len(some))]
+		if n, err := strconv.ParseInt(digits+strings.Repeat("0", min(max(-behind, 0), 20)), 10, 64); err == nil {
+			return decimal(n)
 		}
 	}
+	return textTree(s).String()
+}
+
+// values are the pairs of an object as they are stored. A store takes no null.
+func values(t *tree) (pairs []script.Pair, err error) {
+	if t == nil || t.kind != isObject {
+		return nil, fault(notObject)
+	}
+	for i, key := range t.keys {
+		if t.items[i].kind == isNull {
+			return nil, faultOn("Can't parse value: % is null", key)
+		}
+		pairs = addPair(pairs, key, typed(t.items[i]))
+	}
+	return pairs, nil
 }
 
 // seriesOf reads telemetry in its forms: {k:v}, {"ts","values"} and arrays of both.
-func seriesOf(t *tree, now int64) (all []*Values) {
+func seriesOf(t *tree, now int64) (all []*Values, err error) {
+	items := []*tree{t}
 	if t.kind == isList {
-		for _, item := range t.items {
-			all = append(all, seriesOf(item, now)...)
+		items = t.items
+	}
+	for _, item := range items {
+		v := &Values{Time: now}
+		if ts, of := item.get("ts"), item.get("values"); ts != nil && of != nil {
+			f, ok := ts.number()
+			if !ok {
+				return nil, faultOn("Can't parse value: %", shortened(ts.String()))
+			}
+			v.Time, item = toLong(f), of
 		}
-		return all
-	}
-	v := &Values{Time: now}
-	if values := t.get("values"); values != nil && values.kind == isObject && t.get("ts") != nil {
-		if ts, ok := t.get("ts").number(); ok {
-			v.Time = int64(ts)
+		if v.Pairs, err = values(item); err != nil {
+			return nil, err
 		}
-		t = values
+		if len(v.Pairs) > 0 {
+			all = append(all, v)
+		}
 	}
-	if v.add(t); len(v.Pairs) == 0 {
-		return nil
-	}
-	return []*Values{v}
+	return all, nil
 }
 
 type saveSeries struct {
@@ -122,6 +149,7 @@ type saveSeries struct {
 	ServerTime     bool  `conf:"useServerTs"`
 	latest, series interval
 	same           bool // both are of one interval
+	look           bool // the data are looked at where neither is stored, too
 }
 
 func (f *saveSeries) prepare(n *node, c *config) {
@@ -129,7 +157,10 @@ func (f *saveSeries) prepare(n *node, c *config) {
 	if f.latest.always() && f.series.always() && f.TTL == 0 && !f.ServerTime {
 		n.plain = plainSeries
 	}
-	f.same = textOf(c.t.get("processingSettings"), "type") != "ADVANCED"
+	how := textOf(c.t.get("processingSettings"), "type")
+	f.same = how != "ADVANCED"
+	shown, counted := c.processing("webSockets"), c.processing("calculatedFields")
+	f.look = how == "WEBSOCKETS_ONLY" || !f.same && !(shown.skip && counted.skip)
 }
 
 func (f *saveSeries) do(r *round) {
@@ -138,24 +169,28 @@ func (f *saveSeries) do(r *round) {
 		r.failOn("Unsupported msg type: %", m.Type)
 		return
 	}
-	isLatest := f.latest.due(r, 0)
-	isSeries := isLatest
-	if !f.same {
-		isSeries = f.series.due(r, 1)
-	}
-	if !isLatest && !isSeries {
-		r.tell("Success")
-		return
-	}
 	at := m.when()
 	if f.ServerTime {
 		at = r.e.opt.Now()
+	}
+	isLatest := f.latest.due(r, at, 0)
+	isSeries := isLatest
+	if !f.same {
+		isSeries = f.series.due(r, at, 1)
+	}
+	kept := isLatest || isSeries
+	if !kept && !f.look {
+		r.tell("Success")
+		return
 	}
 	t, err := parseTree(m.Data)
 	if !r.check(err) {
 		return
 	}
-	all := seriesOf(t, at)
+	all, err := seriesOf(t, at)
+	if !r.check(err) {
+		return
+	}
 	if len(all) == 0 {
 		r.failOn("Msg body is empty: %", shortened(m.Data))
 		return
@@ -168,7 +203,7 @@ func (f *saveSeries) do(r *round) {
 	}
 	for _, v := range all {
 		v.Entity, v.TTL, v.Latest, v.History = m.Originator, keep, isLatest, isSeries
-		if !r.check(r.out.Save(v)) {
+		if kept && !r.check(r.out.Save(v)) {
 			return
 		}
 	}
@@ -220,29 +255,24 @@ func (f *saveAttributes) do(r *round) {
 		r.failOn("Unsupported msg type: %", m.Type)
 		return
 	}
+	pairs, err := values(m.object())
+	if !r.check(err) {
+		return
+	}
+	if len(pairs) == 0 || !f.when.due(r, m.when(), 0) {
+		r.tell("Success")
+		return
+	}
 	scope, ok := r.scopeOf(f.Scope)
 	if !ok {
 		return
 	}
-	if !f.when.due(r, 0) {
-		r.tell("Success")
-		return
-	}
-	t := m.object()
-	if t == nil {
-		r.fail(notObject)
-		return
-	}
 	v := &Values{Entity: m.Originator, Scope: scope, Time: r.e.opt.Now()}
-	for i, key := range t.keys {
-		value := typed(t.items[i])
-		if t.items[i].kind == isNull {
-			continue
+	for i := range pairs {
+		p := &pairs[i]
+		if old, ok := r.e.reg.Attribute(&m.Originator, scope, p.Key); !f.Changed || !ok || old.Value != p.Value {
+			v.Pairs = addPair(v.Pairs, p.Key, p.Value)
 		}
-		if old, ok := r.e.reg.Attribute(&m.Originator, scope, key); f.Changed && ok && old.Value == value {
-			continue
-		}
-		v.Pairs = addPair(v.Pairs, key, value)
 	}
 	if len(v.Pairs) > 0 {
 		said := m.meta("notifyDevice")
@@ -253,8 +283,8 @@ func (f *saveAttributes) do(r *round) {
 		if f.Tell && scope != "CLIENT_SCOPE" {
 			data := &tree{kind: isObject}
 			for i := range v.Pairs {
-				key := v.Pairs[i].Key
-				data.set(key, t.get(key))
+				value, _ := parseTree(v.Pairs[i].Value)
+				data.set(v.Pairs[i].Key, value)
 			}
 			r.notice(AttributesUpdated, scope, data)
 		}

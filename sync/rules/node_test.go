@@ -86,7 +86,8 @@ func TestGeofencing(t *testing.T) {
 	}{
 		{0, "50.01", "Entered"},
 		{30_000, "50.01", "Success"},
-		{60_000, "50.01", "Inside"},
+		{60_000, "50.01", "Success"},
+		{60_001, "50.01", "Inside"},
 		{90_000, "50.01", "Success"},
 		{100_000, "50.02", "Left"},
 		{110_000, "50", "Entered"},
@@ -128,7 +129,7 @@ func TestTimeNodes(t *testing.T) {
 	e.post(t, 0, `{"t":1}`)
 	e.post(t, 70_000, `{"t":2}`)
 	e.post(t, 80_000, `{"t":5}`)
-	want(t, e.post(t, 80_001, `{"x":1}`), `cloud {"x":1,"t":"[{\"ts\":1767225675000,\"value\":3.5}]"}; saved {"x":1}`)
+	want(t, e.post(t, 80_001, `{"x":1}`), `cloud {"x":1,"t":"[{\"ts\":1767225650001,\"value\":3.5}]"}; saved {"x":1}`)
 }
 
 // TestWindows: which message of a window goes on, and what a full one does.
@@ -267,6 +268,18 @@ func TestPaths(t *testing.T) {
 		"$.c[?(@ noneof [1, 9])]":         `[[3]]`,
 		"$.c[?(@ subsetof ['1', 2, 4])]":  `[[1,2]]`,
 		"$..*..*..*..*..*":                `[]`,
+		"$.c[0][1:-1]":                    `[]`,
+		"$.c[-1:1]":                       `[[3],[1,2]]`,
+		"$.c[-3:1]":                       `[null,[1,2],[3],[1,2]]`,
+		"$.c[0,2]":                        `[[1,2],null]`,
+		"$.c[5].*":                        `[]`,
+		"$..c.length()":                   `2`,
+		"$..x.sum()":                      `10.0`,
+		"$.c[*].length()":                 `[2,1]`,
+		"$.c[*].max()":                    `[2.0,3.0]`,
+		"$.a[*].x.max()":                  `error`,
+		"$.b.x[?(@.y)]":                   `error`,
+		"$..[?(@.x > 2)].x":               `[3,4]`,
 		"$.a[":                            `no path`,
 		"$.a[?(":                          `no path`,
 		"$.a[?(@.x == )]":                 `no path`,

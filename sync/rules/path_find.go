@@ -33,22 +33,34 @@ func (s *search) walk(p path, from *tree) (list []*tree, definite bool, err erro
 		part := p[i]
 		var next []*tree
 		if part.kind == byFunction {
-			if !definite || i != len(p)-1 {
-				return nil, false, fault("Aggregation function attempted to calculate value using empty array")
+			if p[0].kind == byDepth { // all that was found is one list, or what is in it
+				all := &tree{kind: isList, items: list}
+				if is(part.names[0], "length") {
+					all.items = nil
+					for _, t := range list {
+						all.items = append(all.items, t.items...)
+					}
+				}
+				list, definite = []*tree{all}, true
 			}
-			v, err := apply(part.names[0], part.names[1], list[0])
-			return []*tree{v}, true, err
+			if i != len(p)-1 {
+				err = errEmpty
+			}
+			for _, t := range list {
+				v, bad := apply(part.names[0], part.names[1], t)
+				if next = addTree(next, v); bad != nil {
+					err = bad
+				}
+			}
+			return next, definite, err
 		}
 		for _, t := range list {
+			if t.kind == isList && part.kind == byFilter && i > 0 && p[i-1].kind == byDepth {
+				continue // its items come themselves
+			}
 			found, ok := s.step(part, t)
 			if !ok && definite {
 				return nil, false, fault("No results for path: missing property or index")
-			}
-			if ok && definite && part.kind == byIndex && len(part.indexes) == 1 && len(found) == 0 {
-				if i < len(p)-1 {
-					return nil, false, fault("No results for path: index out of range")
-				}
-				found = []*tree{{}} // as the server gives it
 			}
 			next = append(next, found...)
 			if s.seen += len(found) + 1; s.seen > maxFound {
@@ -87,33 +99,27 @@ func (s *search) step(part *part, t *tree) (found []*tree, ok bool) {
 			return nil, false
 		}
 		for _, n := range part.indexes {
-			if n < 0 {
-				n += len(t.items)
-			}
-			if n >= 0 && n < len(t.items) {
-				found = addTree(found, t.items[n])
-			}
+			found = addTree(found, t.at(n))
 		}
 		return found, true
 	case bySlice:
 		if t.kind != isList {
 			return nil, false
 		}
-		from, to := 0, len(t.items)
+		from, to, n := 0, len(t.items), len(t.items)
 		if part.from != nil {
-			from = *part.from
+			if from = *part.from; from < 0 && part.to == nil {
+				from = max(0, from+n)
+			}
 		}
 		if part.to != nil {
-			to = *part.to
+			if to = *part.to; to < 0 && part.from == nil {
+				to += n
+			}
 		}
-		if from < 0 {
-			from = max(0, from+len(t.items))
-		}
-		if to < 0 {
-			to += len(t.items)
-		}
-		if to = min(to, len(t.items)); from < to {
-			found = t.items[from:to]
+		// With both, a negative one counts from the end only now: [-1:1] is the last and the first.
+		for i := max(from, -maxFound); i < min(to, n) && n > 0; i++ {
+			found = addTree(found, t.at(i))
 		}
 		return found, true
 	case byAll:
@@ -132,8 +138,21 @@ func (s *search) step(part *part, t *tree) (found []*tree, ok bool) {
 			found = addTree(found, item)
 		}
 	}
-	return found, true
+	return found, t.kind == isList
 }
+
+// at is an item of a list, from its end if i is negative; null where there is none.
+func (t *tree) at(i int) *tree {
+	if i < 0 {
+		i += len(t.items)
+	}
+	if i < 0 || i >= len(t.items) {
+		return &tree{}
+	}
+	return t.items[i]
+}
+
+const errEmpty = errorText("Aggregation function attempted to calculate value using empty array")
 
 // below adds a value and all lists and objects in it, each in front of what is in it.
 func (s *search) below(found []*tree, t *tree) []*tree {
@@ -165,7 +184,7 @@ func apply(name, argument string, t *tree) (*tree, error) {
 		return out, nil
 	}
 	if t.kind != isList || len(t.items) == 0 {
-		return nil, fault("Aggregation function attempted to calculate value using empty array")
+		return nil, errEmpty
 	}
 	switch {
 	case is(name, "first"):
@@ -184,7 +203,7 @@ func apply(name, argument string, t *tree) (*tree, error) {
 	}
 	f, ok := statistic(t.items, strings.ToUpper(name))
 	if !ok {
-		return nil, fault("Aggregation function attempted to calculate value using empty array")
+		return nil, errEmpty
 	}
 	return &tree{kind: isNumber, text: string(appendDouble(nil, f))}, nil
 }

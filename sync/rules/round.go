@@ -1,6 +1,10 @@
 package rules
 
-import "edgesync/sync/rules/script"
+import (
+	"strings"
+
+	"edgesync/sync/rules/script"
+)
 
 // roundLimit is how many times the limit of one message all that comes of it may execute nodes:
 // copies that make copies end somewhere.
@@ -215,20 +219,14 @@ func (r *round) pass() {
 // what waits where there are several.
 func (r *round) tell(names ...string) {
 	r.to = r.to[:0]
-	for _, name := range names {
-		l := r.n.link(name)
-		if l == nil {
-			continue
-		}
-		l.taken.Add(1)
-	next:
-		for _, n := range l.to {
-			for _, have := range r.to {
-				if have == n {
-					continue next
-				}
+	for i := range r.n.links {
+		l := &r.n.links[i]
+		for _, name := range names {
+			if strings.EqualFold(name, l.relation) {
+				l.taken.Add(1)
+				r.to = append(r.to, l.to...)
+				break
 			}
-			r.to = addNode(r.to, n)
 		}
 	}
 	switch len(r.to) {

@@ -77,6 +77,10 @@ func upgrade(typ string, from int64, t *tree) {
 		t.set("fetchTo", textTree("METADATA"))
 	case "TbCheckRelationNode":
 		swap = true
+	case "TbMsgGeneratorNode":
+		if c.text("originatorType") == "" || trim(c.text("originatorId")) == "" {
+			t.set("originatorType", textTree("RULE_NODE"))
+		}
 	}
 	if swap {
 		to := "FROM"

@@ -1,0 +1,214 @@
+package rules
+
+import (
+	"strings"
+	"testing"
+)
+
+// Each connection of a relation that a node names takes part, two to one node too (RULES.md 3.2).
+func TestTwoConnectionsToOneNode(t *testing.T) {
+	e := testEdge(t, Options{})
+	e.chain(t, rootID, true, []string{tbel("filter.TbJsSwitchNode", "sw", "return ['a', 'A', 'b'];"), push}, "0>1:A", "0>1:B", "0>1:c")
+	want(t, e.post(t, 0, `{"t":1}`), `cloud {"t":1}; cloud {"t":1}`)
+	if s := e.e.Sums(); s.Made != 1 || s.Accepted != 2 {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestPatternsInPatterns(t *testing.T) {
+	m := &Message{Data: `{"a":{"b":"x"},"x":5}`}
+	m.setMeta("k", "v")
+	m.setMeta("d", "$[x]")
+	for text, result := range map[string]string{
+		"${a${k}}": "${av}", "${k${k}": "${kv", "$[a.${k}]": "$[a.v]", "$[x$[x]]": "$[x$[x]]", "${d}${k}": "5v", "${ k }": "${ k }",
+		"$[a.b]": "x", "$[a..b]": "$[a..b]",
+	} {
+		got, ok := m.pattern(text)
+		if want(t, got, result); !ok {
+			t.Error(text)
+		}
+	}
+}
+
+// Only the names of fields that are data look at the data.
+func TestFieldsOfNoObject(t *testing.T) {
+	for conf, result := range map[string]string{
+		`{"messageNames":[],"metadataNames":["ts"],"checkAllKeys":true}`:    "True",
+		`{"messageNames":[],"metadataNames":["no"],"checkAllKeys":false}`:   "False",
+		`{"messageNames":["a"],"metadataNames":["ts"],"checkAllKeys":true}`: "Failure",
+	} {
+		e := one(t, `filter.TbCheckMessageNode|c|`+conf, "True", "False", "Failure")
+		want(t, e.post(t, 0, `[1]`), `cloud {"r":"`+result+`","d":[1],"m":1}`)
+	}
+}
+
+// What a store makes of values: digits behind the point count, and a null is none.
+func TestTypesOfValues(t *testing.T) {
+	for in, out := range map[string]string{
+		`21.50`: `21.5`, `5.0`: `5.0`, `-0.0`: `0.0`, `1E-5`: `1.0E-5`, `1e3`: `1000`, `1.0E7`: `10000000`, `1.2345E3`: `1234.5`,
+		`10000000.0`: `1.0E7`, `123456789.5`: `1.234567895E8`, `9223372036854775807`: `9223372036854775807`,
+		`1.2345678901234567E18`: `1234567890123456700`, `92233720368547758080`: `"92233720368547758080"`, `1e19`: `"1e19"`,
+		`1.0E300`: `"1.0E300"`, `0.3333333333333333`: `0.3333333333333333`, `0.30000000000000004`: `"0.30000000000000004"`,
+		`1.234567890123456E-5`: `"1.234567890123456E-5"`, `1e-300`: `"1e-300"`, `0e5`: `0`, `1e99999999999`: `"1e99999999999"`,
+		`"0012"`: `12`, `"1.50"`: `1.5`, `"-7"`: `-7`, `"100"`: `100`, `".5"`: `0.5`, `"5."`: `"5."`, `"1e5"`: `"1e5"`, `"+7"`: `"+7"`,
+		`""`: `""`, `"-"`: `"-"`, `true`: `true`, `{"a":[1.50]}`: `{"a":[1.5]}`,
+	} {
+		v, err := parseTree(in)
+		if err != nil {
+			t.Fatal(in, err)
+		}
+		if got := typed(v); got != out {
+			t.Errorf("%s: %s, want %s", in, got, out)
+		}
+	}
+	e := testEdge(t, Options{Drop: true})
+	e.chain(t, rootID, true, []string{save, push}, "0>1:Success")
+	for data, result := range map[string]string{
+		`{"a":null,"b":1}`:                         `failed save`,
+		`[{"ts":5,"values":{"a":1}},2]`:            `failed save`,
+		`[[{"a":1}]]`:                              `failed save`,
+		`{"ts":"x","values":{"a":1}}`:              `failed save`,
+		`{"ts":5,"values":"x"}`:                    `failed save`,
+		`[{"ts":5,"values":{}}]`:                   `failed save`,
+		`[]`:                                       `failed save`,
+		`[{"ts":"5","values":{"a":1}},{"ts":"5"}]`: `cloud [{"ts":"5","values":{"a":1}},{"ts":"5"}]; saved {"a":1}; saved {"ts":5}`,
+	} {
+		want(t, e.post(t, 0, data), result)
+	}
+}
+
+func TestSavesThatAreNotEachMessage(t *testing.T) {
+	saves := func(settings string) *Trial {
+		e := testEdge(t, Options{Drop: true})
+		e.chain(t, rootID, true, []string{`telemetry.TbMsgTimeseriesNode|save|` + settings, push}, "0>1:Success")
+		return e
+	}
+	// With the clock for time, intervals are those of the clock.
+	e := saves(`{"useServerTs":true,"processingSettings":{"type":"DEDUPLICATE","deduplicationIntervalSecs":10}}`)
+	old := `{"at":%,"in":{"msgType":"POST_TELEMETRY_REQUEST","originator":{"entityType":"DEVICE","id":"` + deviceID +
+		`"},"metadata":{"ts":"7"},"data":{"a":1}}}`
+	want(t, e.say(t, filled(old, "0")), `cloud {"a":1}; saved {"a":1}`)
+	want(t, e.say(t, filled(old, "9999")), `cloud {"a":1}`)
+	want(t, e.say(t, filled(old, "10000")), `cloud {"a":1}; saved {"a":1}`)
+	// Data are looked at unless nobody wants them.
+	const every, skip = `{"type":"ON_EVERY_MESSAGE"}`, `{"type":"SKIP"}`
+	advanced := `{"type":"ADVANCED","timeseries":` + skip + `,"latest":` + skip + `,"webSockets":` + skip + `,"calculatedFields":`
+	for settings, result := range map[string]string{
+		`{"type":"WEBSOCKETS_ONLY"}`: `failed save`, advanced + every + `}`: `failed save`, advanced + skip + `}`: `cloud {}`,
+	} {
+		e = saves(`{"processingSettings":` + settings + `}`)
+		want(t, e.post(t, 0, `{}`), result)
+	}
+	want(t, saves(`{"processingSettings":{"type":"WEBSOCKETS_ONLY"}}`).post(t, 0, `{"a":1}`), `cloud {"a":1}`)
+	// An unknown scope is none where there is nothing to save.
+	e = testEdge(t, Options{Drop: true})
+	e.chain(t, rootID, true, []string{`telemetry.TbMsgAttributesNode|save|{}`})
+	for data, result := range map[string]string{`{}`: ``, `{"a":1}`: `failed save`, `{"a":null}`: `failed save`, `[]`: `failed save`} {
+		want(t, e.say(t, `{"at":0,"in":{"msgType":"POST_ATTRIBUTES_REQUEST","originator":{"entityType":"DEVICE","id":"`+deviceID+
+			`"},"metadata":{"scope":"NOPE"},"data":`+data+`}}`), result)
+	}
+}
+
+// Latest values come behind attributes, as on a real edge: the later one of equal keys stays.
+func TestOrderOfAttributes(t *testing.T) {
+	e := one(t, `metadata.TbGetAttributesNode|a|{"fetchTo":"DATA","latestTsKeyNames":["ss_n"],"serverAttributeNames":["n"],`+
+		`"clientAttributeNames":["n"],"sharedAttributeNames":["n"],"getLatestValueWithTs":true}`, "Success")
+	for key, value := range map[string]string{"SERVER_SCOPEn": "1", "CLIENT_SCOPEn": "2", "SHARED_SCOPEn": "3", "ss_n": "4"} {
+		e.values[deviceID+key] = Stored{5, value}
+	}
+	want(t, e.post(t, 0, `{}`), `cloud {"r":"Success","d":{"cs_n":2,"shared_n":3,"ss_n":{"ts":5,"value":4}},"m":1}`)
+}
+
+func TestDeltaOfABoolean(t *testing.T) {
+	e := one(t, deltaNode, "Success", "Failure")
+	want(t, e.post(t, 0, `{"n":false}`), `cloud {"r":"Success","d":{"n":false,"d":0,"p":0},"m":1}`)
+	want(t, e.post(t, 1, `{"n":true}`), `cloud {"r":"Success","d":{"n":true,"d":1,"p":1},"m":1}`)
+	want(t, e.post(t, 2, `{"n":" 3 "}`), `cloud {"r":"Success","d":{"n":" 3 ","d":2,"p":1},"m":1}`)
+}
+
+func TestHistoryNode(t *testing.T) {
+	for conf, result := range map[string]string{
+		`"fetchMode":"FIRST"`:                     `"\"5\""`,
+		`"fetchMode":"LAST"`:                      `"\"2\""`,
+		`"fetchMode":"ALL","aggregation":"SUM"`:   `"[{\"ts\":1767225600001,\"value\":7}]"`,
+		`"fetchMode":"ALL","aggregation":"MAX"`:   `"[{\"ts\":1767225600001,\"value\":5}]"`,
+		`"fetchMode":"ALL","aggregation":"AVG"`:   `"[{\"ts\":1767225600001,\"value\":3.5}]"`,
+		`"fetchMode":"ALL","aggregation":"COUNT"`: `"[{\"ts\":1767225600001,\"value\":2}]"`,
+		`"fetchMode":"ALL","aggregation":"NONE","orderBy":"DESC"`: `"[{\"ts\":1767225600001,\"value\":2},` +
+			`{\"ts\":1767225600000,\"value\":5}]"`,
+		`"fetchMode":"ALL","aggregation":"NONE","startInterval":0`: ``,
+	} {
+		e := testEdge(t, Options{Drop: true})
+		e.chain(t, rootID, true, []string{
+			save, `metadata.TbGetTelemetryNode|h|{"latestTsKeyNames":["t"],"startInterval":4,"startIntervalTimeUnit":"MILLISECONDS",` +
+				`"endInterval":1,"endIntervalTimeUnit":"MILLISECONDS",` + conf + `}`,
+			`transform.TbCopyKeysNode|c|{"copyFrom":"METADATA","keys":["t"]}`, push,
+		}, "0>1:Success", "1>2:Success", "2>3:Success")
+		e.post(t, 0, `{"t":5}`)
+		e.post(t, 1, `{"t":2}`)
+		if got := e.post(t, 4, `{"x":1}`); result == "" {
+			want(t, got, `saved {"x":1}; failed h`)
+		} else {
+			want(t, got, `cloud {"x":1,"t":`+result+`}; saved {"x":1}`)
+		}
+	}
+}
+
+func TestMathNode(t *testing.T) {
+	node := func(result, argument string) string {
+		return `math.TbMathNode|m|{"operation":"DIV","arguments":[{"name":"x","key":"x",` + argument + `},` +
+			`{"name":"y","type":"CONSTANT","key":"3"}],"result":{"key":"q",` + result + `}}`
+	}
+	body := `"type":"MESSAGE_BODY","defaultValue":1`
+	for _, c := range []struct{ node, data, want string }{
+		{
+			node(`"type":"TIME_SERIES","resultValuePrecision":2,"addToBody":true`, body), `{"x":2}`,
+			`cloud {"r":"Success","d":{"x":2,"q":0.67},"m":1}; saved {"q":0.6666666666666666}`,
+		},
+		{
+			node(`"type":"TIME_SERIES","resultValuePrecision":0`, body), `{"x":5}`,
+			`cloud {"r":"Success","d":{"x":5},"m":1}; saved {"q":1.6666666666666667}`,
+		},
+		{
+			node(`"type":"ATTRIBUTE","resultValuePrecision":2`, body), `{"x":2}`,
+			`cloud {"r":"Success","d":{"x":2},"m":1}; attributes {"q":0.67}`,
+		},
+		{node(`"type":"MESSAGE_BODY","resultValuePrecision":1`, body), `{"x":" "}`, `cloud {"r":"Success","d":{"x":" ","q":0.3},"m":1}`},
+		{node(`"type":"MESSAGE_BODY","resultValuePrecision":1`, body), `{"x":{}}`, `cloud {"r":"Failure","d":{"x":{}},"m":1}`},
+		{node(`"type":"MESSAGE_METADATA","resultValuePrecision":1`, body), `[1]`, `cloud {"r":"Failure","d":[1],"m":1}`},
+		{
+			node(`"type":"MESSAGE_BODY","resultValuePrecision":1`, `"type":"MESSAGE_METADATA","defaultValue":6`), `{}`,
+			`cloud {"r":"Success","d":{"q":2.0},"m":1}`,
+		},
+	} {
+		want(t, one(t, c.node, "Success", "Failure").post(t, 0, c.data), c.want)
+	}
+	if f, err := operate("FLOOR_DIV", 1e300, 2); f != 4611686018427387903 || err != nil {
+		t.Error(f, err)
+	}
+}
+
+// An alarm of the message's own data has its times too.
+func TestTimesOfAnAlarm(t *testing.T) {
+	for data, result := range map[string]string{
+		`"startTs":5,"endTs":7`:        `"startTs":5,"endTs":7`,
+		`"startTs":5`:                  `"startTs":5,"endTs":5`,
+		`"endTs":7`:                    `"startTs":1767225600000,"endTs":7`,
+		`"details":1`:                  `"startTs":1767225600000,"endTs":1767225600000`,
+		`"startTs":8,"endTs":7`:        `failure`,
+		`"startTs":"x"`:                `failure`,
+		`"propagateRelationTypes":"x"`: `failure`,
+		`"startTs":1e300,"endTs":1.5`:  `failure`,
+	} {
+		e := testEdge(t, Options{})
+		e.chain(t, rootID, true, []string{
+			`filter.TbMsgTypeFilterNode|only|{"messageTypes":["POST_TELEMETRY_REQUEST"]}`,
+			`action.TbCreateAlarmNode|create|{"useMessageAlarmData":true}`, push,
+		}, "0>1:True", "1>2:Created")
+		got := e.say(t, `{"at":0,"in":{"msgType":"POST_TELEMETRY_REQUEST","originator":{"entityType":"DEVICE","id":"`+deviceID+
+			`"},"metadata":{"ts":"3"},"data":{"type":"own","severity":"WARNING",`+data+`}}}`)
+		if !strings.Contains(got, result) {
+			t.Errorf("%s: %s, want %s", data, got, result)
+		}
+	}
+}
