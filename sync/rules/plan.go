@@ -93,13 +93,14 @@ func (n *node) never(relation string) bool {
 	if n.work == nil || n.kind.class == several {
 		return false
 	}
-	switch strings.ToLower(relation) {
-	case "failure":
-		return false
-	case "success":
-		return n.kind.class == filter
-	case "true", "false":
-		return n.kind.class == other
+	names := [...]string{"Failure", "Success", "Success"}
+	if n.kind.class == filter {
+		names[1], names[2] = "True", "False"
+	}
+	for _, name := range names {
+		if strings.EqualFold(relation, name) {
+			return false
+		}
 	}
 	return true
 }
