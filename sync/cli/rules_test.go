@@ -312,8 +312,8 @@ func TestRulesTry(t *testing.T) {
 // what in it is not executed.
 func TestCheckLooksAtRulesFile(t *testing.T) {
 	const export = `{"ruleChain":{"name":"a"},"metadata":{"firstNodeIndex":0,"nodes":[` +
-		`{"type":"org.thingsboard.rule.engine.filter.TbJsFilterNode","name":"hot","configuration":{"scriptLang":"TBEL","tbelScript":"return +;"}}` +
-		`%s],"connections":[]}}`
+		`{"type":"org.thingsboard.rule.engine.filter.TbJsFilterNode","name":"hot",` +
+		`"configuration":{"scriptLang":"TBEL","tbelScript":"return +;"}}%s],"connections":[]}}`
 	good := write(t, "good.json", fmt.Sprintf(export, ""))
 	bad := write(t, "bad.json", fmt.Sprintf(export, ",{}"))
 	args := func(command, file string) []string {
