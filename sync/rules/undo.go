@@ -10,7 +10,8 @@ type Tally struct{ Received, Made, Accepted, Filtered, Safety int }
 
 // Ledger is a Journal of one who may refuse what has come of messages, after Handle: a queue that
 // is full. Then the device sends the message again, and each node is to see it as new. So the owner
-// calls what Undo was told, the last first, and then Engine.Refused.
+// calls what Undo was told, the last first, and then Engine.Refused. What is forgotten meanwhile
+// was the message's own.
 type Ledger interface {
 	Journal
 	// Undo takes what undoes a change. It takes locks of the engine: no Outlet may call it.
@@ -124,12 +125,12 @@ func (r *round) undoPut(m *Message) {
 	if r.l == nil {
 		return
 	}
-	e, mem, who, size := r.e, r.n.mem, m.Originator, m.size()
+	e, l, mem, who, size := r.e, r.l, r.n.mem, m.Originator, m.size()
 	lock(&mem.mu)
 	p := mem.windows[who]
 	place := p.next - 1
 	unlock(&mem.mu)
-	r.l.Undo(func() {
+	l.Undo(func() {
 		e.mu.RLock()
 		defer e.mu.RUnlock()
 		s := e.shard(&who)
@@ -142,7 +143,7 @@ func (r *round) undoPut(m *Message) {
 			e.stays()
 			return
 		}
-		e.gone(e.opt.Journal, p, 1, 0, []uint32{place})
+		e.gone(l, p, 1, 0, []uint32{place})
 	})
 }
 
@@ -168,8 +169,8 @@ func (r *round) undoHold(m *Message) {
 	if r.l == nil {
 		return
 	}
-	e, n := r.e, r.n
-	r.l.Undo(func() {
+	e, l, n := r.e, r.l, r.n
+	l.Undo(func() {
 		e.mu.RLock()
 		defer e.mu.RUnlock()
 		s := e.shard(&m.Originator)
@@ -185,6 +186,6 @@ func (r *round) undoHold(m *Message) {
 		lock(&n.mem.mu)
 		n.mem.waiting--
 		unlock(&n.mem.mu)
-		e.unhold(e.opt.Journal, n, m)
+		e.unhold(l, n, m)
 	})
 }

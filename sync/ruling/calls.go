@@ -145,6 +145,9 @@ func (r *Rules) handle(m *rules.Message) (known bool, err error) {
 	if err == nil {
 		err = t.lost
 	}
+	if err == nil {
+		err = t.secure()
+	}
 	if err == nil && len(t.out) > 0 {
 		ctx, cancel := context.WithTimeout(context.Background(), appendLimit)
 		defer cancel()

@@ -18,9 +18,9 @@
 //	             a real edge makes of them
 //	take.go      the engine runs it in this goroutine; Push gathers events, in their order. One
 //	             that is pushed as it came is the same bytes again
+//	take.go      secure: what nodes hold is made durable, if there are events too
 //	intake.go    (package sync) the events enter the queue in one group commit
-//	take.go      end: what nodes hold is made durable, if there is any; then the device is
-//	             answered
+//	take.go      end: what nodes hold is made durable, if it is not; then the device is answered
 //
 // So a device hears "accepted" when what was pushed is in the queue, and what waits is in the
 // journal, each with one fsync for all who come at the same time; mostly a message does one of the
@@ -28,9 +28,11 @@
 //
 // Where the queue refuses, the device sends the message again, and each node is to see it as new:
 // all that the message did here is undone (undo.go), what nodes remember, windows, delays,
-// attributes, alarms, relations, and the counters. Not undone are calls of devices. Where the
-// medium takes nothing of what waits, only messages that were on their way then stay, and what a
-// window or a delay would keep is refused until it does.
+// attributes, alarms, relations, and the counters. Not undone are calls of devices. The same is
+// done where the medium takes nothing of what waits; until it does, what a window or a delay would
+// keep is refused at once. Of a request that is refused nothing is in the queue, for all of it
+// enters the queue in one append, and last. Only what is larger than all requests may gather
+// (wideBytes) goes there in parts.
 //
 // # What comes of time
 //

@@ -87,8 +87,10 @@ func TestDeltasWhileTheQueueIsFull(t *testing.T) {
 	}
 }
 
-// A post that is more than what is gathered goes to the queue in parts. Where the queue refuses one
-// of them, the post is refused, also if there is room for what is left.
+// What becomes of a post goes to the queue whole, so that nothing of it is there twice when the
+// queue refuses it and the device sends it again. Only one that is more than all gather goes
+// there in parts: where the queue refuses one of them, the post is refused, also if there is room
+// for what is left.
 func TestPartOfAPostIsRefused(t *testing.T) {
 	g := newRig(t)
 	defer g.close(false)
@@ -97,11 +99,19 @@ func TestPartOfAPostIsRefused(t *testing.T) {
 			`msgType: msgType};"}`, pushNode,
 	}, "0>1:Success")
 	var rows []string
-	const most = 4000
+	const most = 10_000
 	for n := range most {
 		rows = append(rows, fmt.Sprintf(`{"ts":%d,"values":{"n":%d,"text":"%s"}}`, 1000+n, n, strings.Repeat("x", 100)))
 	}
 	list := events(t, 1, "["+strings.Join(rows, ",")+"]")
+	if out, finish, err := g.Take(list[:4000]); err != nil || len(out) != 4000 || len(g.queue) != 0 {
+		t.Errorf("%d events of a post of 4000, %d in the queue before: %v", len(out), len(g.queue), err)
+	} else if err = finish(errFull, nil); !errors.Is(err, errFull) {
+		t.Error(err)
+	}
+	if n := g.wide.Load(); n != 0 {
+		t.Errorf("%d bytes are gathered of a post that is refused", n)
+	}
 	g.refuse = errFull
 	if out, _, err := g.Take(list); !errors.Is(err, errFull) {
 		t.Errorf("%d of %d events are left of a post of which a part is refused: %v", len(out), most, err)
@@ -120,7 +130,7 @@ func TestPartOfAPostIsRefused(t *testing.T) {
 }
 
 // While the medium takes nothing of what waits, a message that a window would keep is refused and
-// leaves no trace, however often its device sends it; only what was on its way meanwhile is kept.
+// leaves no trace, however often its device sends it; nor does one that was on its way then.
 func TestNothingIsKeptWhileTheMediumRefuses(t *testing.T) {
 	g := newRig(t)
 	g.chain(chainID, true, []string{windowNode, pushNode}, "0>1:Success")
@@ -136,7 +146,9 @@ func TestNothingIsKeptWhileTheMediumRefuses(t *testing.T) {
 	}
 	done := make(chan error, 1)
 	_ = finish(nil, func(err error) { done <- err })
-	if g.journal.write(); <-done == nil {
+	g.journal.write()
+	g.journal.do()
+	if <-done == nil {
 		t.Fatal("it is kept, and cannot be")
 	}
 	for range 10 {
@@ -144,7 +156,7 @@ func TestNothingIsKeptWhileTheMediumRefuses(t *testing.T) {
 			t.Error("it is not refused")
 		}
 	}
-	if s := g.engine.Sums(); s.Received != 2 || s.Held != 2 || s.Accepted+s.Filtered+s.Made+s.Safety != 0 {
+	if s := g.engine.Sums(); s.Received != 1 || s.Held != 1 || s.Accepted+s.Filtered+s.Made+s.Safety != 0 {
 		t.Errorf("while nothing is kept: %+v", s)
 	}
 	log.queue = nil // as it is before the log is opened
@@ -155,13 +167,57 @@ func TestNothingIsKeptWhileTheMediumRefuses(t *testing.T) {
 		t.Error("the medium is not tried again")
 	}
 	g.want(one, "")
-	if s := g.engine.Sums(); s.Received != 3 || s.Held != 3 {
+	if s := g.engine.Sums(); s.Received != 2 || s.Held != 2 {
 		t.Errorf("when it is kept again: %+v", s)
 	}
 	g.close(true)
 	g.open()
 	defer g.close(false)
-	if c := g.Counts(); c.Held != 3 {
+	if c := g.Counts(); c.Held != 2 {
 		t.Errorf("after a kill: %+v", c)
+	}
+}
+
+// Of a post that a window keeps and that goes up as well nothing is in the queue if the medium does
+// not take what the window keeps: its device sends it again.
+func TestNothingGoesUpOfWhatCannotBeKept(t *testing.T) {
+	g := newRig(t)
+	defer g.close(false)
+	g.chain(chainID, true, fourWays, "0>1:raw", "0>2:window", "2>3:Success", "3>4:Success")
+	one := events(t, 1, `{"n":3}`)
+	g.want(one, `{"n":3}`)
+	if err := g.journal.open.queue.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if out, _, err := g.take(one); err == nil || len(out) != 0 {
+		t.Errorf("%d events go to the queue, %v", len(out), err)
+	}
+	if s := g.engine.Sums(); s.Received != 1 || s.Made != 1 || s.Held != 1 || s.Accepted != 1 {
+		t.Errorf("%+v", s)
+	}
+	g.journal.open.queue = nil
+	g.journal.write()
+	g.want(one, `{"n":3}`)
+	if s := g.engine.Sums(); s.Received != 2 || s.Made != 2 || s.Held != 2 || s.Accepted != 2 {
+		t.Errorf("when it is kept again: %+v", s)
+	}
+}
+
+// A device does not send again what is in the queue because what a node remembers of it cannot be
+// written.
+func TestPushedThoughNothingIsRemembered(t *testing.T) {
+	g := newRig(t)
+	g.chain(chainID, true, []string{
+		`metadata.CalculateDeltaNode|d|{"inputValueKey":"n","outputValueKey":"d","useCache":true}`, pushNode,
+	}, "0>1:Success")
+	g.want(events(t, 1, `{"n":1}`), `{"n":1,"d":0}`)
+	if err := g.journal.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for n := 2; n < 5; n++ {
+		g.want(events(t, 1, fmt.Sprintf(`{"n":%d}`, n)), fmt.Sprintf(`{"n":%d,"d":1}`, n))
+	}
+	if err := g.reg.Close(); err != nil {
+		t.Error(err)
 	}
 }

@@ -17,6 +17,7 @@ const callNode = `rpc.TbSendRPCRequestNode|call|{"timeoutInSeconds":60}`
 func TestRefusedMessageThatCalledNobody(t *testing.T) {
 	g := newRig(t)
 	g.chain(chainID, true, []string{callNode, pushNode}, "0>1:Failure")
+	g.Start()
 	list := events(t, 1, `{"method":"m","params":1}`)
 	out, finish, err := g.Take(list)
 	if err != nil || len(out) != 1 {

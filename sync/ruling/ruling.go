@@ -63,7 +63,8 @@ type Rules struct {
 	journal *journal
 	before  Counts // of earlier lives
 	takes   sync.Pool
-	back    take // what no caller waits for
+	back    take         // what no caller waits for
+	wide    atomic.Int64 // bytes beyond inlineBytes that takes may gather
 	alarms  alarms
 	calls   callers
 	steps   steps
@@ -179,6 +180,8 @@ func (r *Rules) Close() error {
 	r.journal.do()
 	r.flush()
 	r.stageCounts(time.Now())
+	r.journal.write()
+	r.journal.do() // those whom the medium refused just now
 	r.journal.write()
 	return r.journal.close()
 }

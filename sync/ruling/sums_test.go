@@ -82,7 +82,7 @@ func (m *sumsModel) post() {
 		m.n++
 		list = events(m, 1+m.rnd.IntN(2), fmt.Sprintf(`{"n":%d}`, m.n))
 	}
-	out, finish, err := m.Take(list)
+	out, finish, err := m.take(list)
 	if err != nil || finish == nil {
 		m.Fatal(err)
 	}

@@ -13,8 +13,15 @@ import (
 	"edgesync/sync/rules"
 )
 
-// inlineBytes is what one outcome gathers before it goes to the queue.
-const inlineBytes = 256 << 10
+// What one outcome gathers before it goes to the queue, in bytes. It goes there whole, in one group
+// commit, up to inlineBytes, and beyond them as long as all outcomes together take at most
+// wideBytes more. An outcome that is larger goes in parts: if the queue refuses a later one, the
+// device sends all of it again.
+const (
+	inlineBytes = 256 << 10
+	wideBytes   = 1 << 20
+	eventBytes  = 72 // of an event beside its fragment
+)
 
 // take gathers what comes of some events in their chains: a rules.Outlet and a rules.Ledger. One
 // goroutine has it; what no caller waits for is in one that many goroutines share.
@@ -26,6 +33,8 @@ type take struct {
 	mu     sync.Mutex // guards what follows
 	out    []proto.Event
 	bytes  int
+	most   int   // that bytes may be
+	parted bool  // a part of out is in the queue already
 	lost   error // of the queue: it has refused a part of out, which is gone
 	parser payload.Parser
 	stored bool // the registry has something that is not durable
@@ -43,7 +52,7 @@ type take struct {
 }
 
 func (t *take) init(r *Rules, shared bool) {
-	t.Rules, t.shared = r, shared
+	t.Rules, t.shared, t.most = r, shared, inlineBytes
 	t.finish = t.end
 }
 
@@ -121,7 +130,21 @@ func (r *Rules) Take(events []proto.Event) (out []proto.Event, finish func(refus
 			return nil, nil, t.end(err, nil)
 		}
 	}
+	if err := t.secure(); err != nil {
+		return nil, nil, t.end(err, nil)
+	}
 	return t.out, t.finish, nil
+}
+
+// secure makes durable what the journal has before the rest goes to the queue: what the medium does
+// not take is refused while nothing of it is in the queue. No lock is held, for undoing others
+// takes locks in the goroutine that writes.
+func (t *take) secure() error {
+	if !t.kept || len(t.out) == 0 {
+		return nil
+	}
+	t.kept = false
+	return t.journal.wait(true)
 }
 
 // pass does with an event what its way says.
@@ -187,7 +210,9 @@ func (t *take) reset() {
 	clear(t.notes)
 	clear(t.undo)
 	t.notes, t.undo, t.tally, t.lost = t.notes[:0], t.undo[:0], rules.Tally{}, nil
-	t.out, t.bytes, t.stored, t.kept, t.cur, t.data, t.gone = t.out[:0], 0, false, false, nil, "", t.gone[:0]
+	t.wide.Add(int64(inlineBytes - t.most))
+	t.out, t.bytes, t.most, t.parted, t.gone = t.out[:0], 0, inlineBytes, false, t.gone[:0]
+	t.stored, t.kept, t.cur, t.data = false, false, nil, ""
 	if cap(t.out) <= 1024 && t.parser.Retained() <= maxRetained {
 		t.takes.Put(t)
 	}
@@ -198,43 +223,57 @@ const maxRetained = 64 << 10
 
 // end is what Take returns as finish.
 func (t *take) end(refused error, done func(error)) error {
+	if refused == nil && t.stored && len(t.out) == 0 && !t.parted {
+		// Else it is on its way, and what devices wrote may wait for a flush (sync/doc.go).
+		refused, t.stored = t.Registry.Flush(), false
+	}
+	switch kept := t.kept; {
+	case refused == nil && kept && done != nil:
+		t.kept = false
+		t.journal.commit(true, func(err error) { _ = t.end(err, done) })
+		return nil
+	case refused == nil && kept:
+		t.kept = false
+		refused = t.journal.wait(true)
+	}
 	switch {
 	case refused == nil:
+		return t.keep(done)
 	case done == nil:
 		t.refuse()
 		return refused
-	default: // of the queue's goroutine, which must not wait for a chain that waits for the queue
-		t.journal.later(func() {
-			t.refuse()
-			done(refused)
-		})
-		return nil
 	}
-	r, stored, kept := t.Rules, t.stored && len(t.out) == 0, t.kept
-	if len(t.gone) > 0 {
-		r.journal.forget(t.gone)
-		kept = true
-	}
+	// It is the queue's goroutine, which must not wait for a chain that waits for the queue, or the
+	// journal's, which is writing.
+	why := refused
+	t.journal.later(func() {
+		t.refuse()
+		done(why)
+	})
+	return nil
+}
+
+// keep says that what was done stays. Only now the journal gets what follows from that; if the
+// medium does not take it, the device is not to send again what is in the queue.
+func (t *take) keep(done func(error)) error {
+	r, hard := t.Rules, len(t.gone) > 0
+	r.journal.forget(t.gone)
 	noted := len(t.notes) > 0
 	t.settle()
 	r.stage(t.notes)
 	t.reset()
-	var err error
-	if stored { // else it is on its way, and what devices wrote may wait for a flush (sync/doc.go)
-		err = r.Registry.Flush()
-	}
 	switch {
-	case err == nil && (kept || noted) && done != nil:
-		r.journal.commit(kept, done)
-		return nil
-	case err == nil && (kept || noted):
-		err = r.journal.wait(kept)
+	case (hard || noted) && done != nil:
+		r.journal.commit(hard, func(err error) {
+			r.unkept(err)
+			done(nil)
+		})
+	case hard || noted:
+		r.unkept(r.journal.wait(hard))
+	case done != nil:
+		done(nil)
 	}
-	if done != nil {
-		done(err)
-		return nil
-	}
-	return err
+	return nil
 }
 
 // Count implements rules.Ledger.
@@ -251,13 +290,18 @@ func (t *take) add(e proto.Event) error {
 		return t.lost
 	}
 	t.out = append(t.out, e)
-	if t.bytes += len(e.Fragment); t.bytes < inlineBytes {
+	if t.bytes += len(e.Fragment) + eventBytes; t.bytes < t.most {
 		return nil
 	}
 	if t.shared { // settle looks after it
 		t.engine.Wake()
 		return nil
 	}
+	if t.wide.Add(inlineBytes) <= wideBytes {
+		t.most += inlineBytes
+		return nil
+	}
+	t.wide.Add(-inlineBytes)
 	ctx, cancel := context.WithTimeout(context.Background(), appendLimit)
 	defer cancel()
 	err := t.append(ctx, t.out)
@@ -266,6 +310,7 @@ func (t *take) add(e proto.Event) error {
 	if err != nil {
 		t.lost = fmt.Errorf("push to the cloud: %w", err)
 	}
+	t.parted = t.parted || err == nil
 	return t.lost
 }
 
@@ -290,7 +335,7 @@ func (t *take) putBack(out []proto.Event, gone []forgotten) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for i := range out {
-		t.bytes += len(out[i].Fragment)
+		t.bytes += len(out[i].Fragment) + eventBytes
 	}
 	t.out, t.gone = append(out, t.out...), append(gone, t.gone...)
 }
@@ -361,9 +406,14 @@ func (t *take) Note(n *rules.Note) {
 func (r *Rules) stage(notes []*rules.Note) {
 	for _, n := range notes {
 		err := n.Stage(r.journal.Keep, func(key string) { r.journal.forget([]forgotten{{what: key}}) })
-		if err != nil {
-			r.complain("what a node remembers is not kept", "", err.Error())
-		}
+		r.unkept(err)
+	}
+}
+
+// unkept says that the journal does not take what follows from messages that stay.
+func (r *Rules) unkept(err error) {
+	if err != nil {
+		r.complain("what a node remembers is not kept", "", err.Error())
 	}
 }
 

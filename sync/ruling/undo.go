@@ -95,8 +95,9 @@ func (t *take) refuse() {
 			one.Undo()
 		}
 	}
-	for _, f := range t.gone { // kept and forgotten again on the way
-		t.back.forget(f)
+	if len(t.gone) > 0 { // kept, and nothing of it is pushed
+		t.journal.forget(t.gone)
+		rouse(t.journal.wake)
 	}
 	t.engine.Refused(t.tally)
 	t.reset()
