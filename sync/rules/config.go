@@ -198,7 +198,7 @@ type matcher func(key string) bool
 func (c *config) matcher(key string) matcher {
 	all := ""
 	for _, text := range c.list(key) {
-		if all += "|(?:" + trim(text) + ")"; len(all) > 10_000 {
+		if all += "|(?:" + text + ")"; len(all) > 10_000 {
 			c.bad(key, "is longer than 10000 bytes")
 			return nil
 		}

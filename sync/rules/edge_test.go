@@ -3,6 +3,8 @@ package rules
 import (
 	"strings"
 	"testing"
+
+	"edgesync/proto"
 )
 
 // Each connection of a relation that a node names takes part, two to one node too (RULES.md 3.2).
@@ -210,5 +212,91 @@ func TestTimesOfAnAlarm(t *testing.T) {
 		if !strings.Contains(got, result) {
 			t.Errorf("%s: %s, want %s", data, got, result)
 		}
+	}
+}
+
+func TestDeletedKeys(t *testing.T) {
+	e := testEdge(t, Options{Drop: true})
+	e.chain(t, rootID, true, []string{`telemetry.TbMsgDeleteAttributesNode|del|{"scope":"SERVER_SCOPE","keys":["$[k]"," b","$[k]"]}`, ack})
+	in := `{"at":0,"in":{"msgType":"X","originator":{"entityType":"DEVICE","id":"` + deviceID +
+		`"},"metadata":{"scope":"%"},"data":{"k":" "}}}`
+	want(t, e.say(t, filled(in, "")), `attributes [" b"]`)
+	want(t, e.say(t, filled(in, "NOPE")), `failed del`)
+	e.chain(t, rootID, true, []string{`telemetry.TbMsgDeleteAttributesNode|del|{"scope":"SERVER_SCOPE","keys":["$[k]"]}`, ack})
+	want(t, e.say(t, filled(in, "NOPE")), ``) // nothing to delete, no scope needed
+}
+
+// A list of JavaScript may hold what has no members of a message: the message then, as it was.
+func TestListsOfScripts(t *testing.T) {
+	e := testEdge(t, Options{Drop: true})
+	e.chain(t, rootID, true, []string{
+		`transform.TbTransformMsgNode|js|{"scriptLang":"JS","jsScript":"return [{msg: 1}, 2, 'a', null, {}];"}`, push,
+	}, "0>1:Success")
+	want(t, e.post(t, 0, `{"a":1}`), `cloud 1; cloud {"a":1}; cloud {"a":1}; cloud {"a":1}; cloud {"a":1}`)
+}
+
+func TestAreasOfOldServers(t *testing.T) {
+	conf := func(more string) string {
+		return `geo.TbGpsGeofencingFilterNode|g|{"latitudeKeyName":"lat","longitudeKeyName":"lon",` +
+			`"fetchPerimeterInfoFromMessageMetadata":true` + more + `}`
+	}
+	circle := `,"perimeterType":"CIRCLE","perimeterKeyName":"p"`
+	area := `"p":"{\"latitude\":50,\"longitude\":10,\"radius\":9}","lon":"10","lat":"50"`
+	for _, c := range []struct{ more, metadata, data, want string }{
+		{``, `"perimeter":"[[49,9],[49,11],[51,11],[51,9]]"`, `{"lat":50,"lon":10}`, `True`},
+		{``, `"perimeter":"[[49,9],[49,11],[51,11],[51,9]]"`, `{"lat":52,"lon":10}`, `False`},
+		{``, `"centerLatitude":"50","centerLongitude":"10","range":"3","rangeUnit":"KILOMETER"`, `{"lat":50.02,"lon":10}`, `True`},
+		{``, `"centerLatitude":"50","centerLongitude":"10","range":"2","rangeUnit":"KILOMETER"`, `{"lat":50.02,"lon":10}`, `False`},
+		{``, `"range":"2"`, `{"lat":50.02,"lon":10}`, `Failure`},
+		{circle, area, `{"lat":null,"lon":{}}`, `True`},
+		{circle, area, `[]`, `Failure`},
+	} {
+		e := one(t, conf(c.more), "True", "False", "Failure")
+		got := e.say(t, `{"at":0,"in":{"msgType":"POST_TELEMETRY_REQUEST","originator":{"entityType":"DEVICE","id":"`+deviceID+
+			`"},"metadata":{`+c.metadata+`},"data":`+c.data+`}}`)
+		if !strings.Contains(got, `"r":"`+c.want+`"`) {
+			t.Errorf("%+v: %s", c, got)
+		}
+	}
+}
+
+func TestCountsAndRelations(t *testing.T) {
+	e := testEdge(t, Options{})
+	e.chain(t, rootID, true, []string{
+		`action.TbMsgCountNode|c|{"interval":10,"telemetryPrefix":"n"}`,
+		`transform.TbCopyKeysNode|k|{"copyFrom":"METADATA","keys":["delta"]}`, push,
+	}, "0>1:Success", "1>2:Success")
+	want(t, e.send(t, 10_000, deviceID, "", ""), `cloud {"n_edgesync":0,"delta":"10000"}`)
+	// The type is for an entity that is made; one that is found may have another.
+	e = one(t, `action.TbCreateRelationNode|c|{"direction":"FROM","relationType":"Uses","entityType":"ASSET","entityNamePattern":"room",`+
+		`"entityTypePattern":"other"}`, "Success", "Failure")
+	want(t, e.post(t, 0, `{}`), `cloud {"r":"Success","d":{},"m":1}; changes null`)
+}
+
+func TestDetailsOfCustomers(t *testing.T) {
+	e := one(t, `metadata.TbGetCustomerDetailsNode|c|{"fetchTo":"DATA","detailsList":["ADDITIONAL_INFO","ADDRESS2"]}`, "Success", "Failure")
+	customer := e.entities[Entity{"CUSTOMER", proto.UUID{15: 0xb1}}]
+	customer.set("additionalInfo", members("description", textTree("d")))
+	customer.set("address2", &tree{})
+	want(t, e.post(t, 0, `{}`), `cloud {"r":"Success","d":{"customer_additionalInfo":"d"},"m":1}`)
+}
+
+// An alarm without details has none before an update; a call needs a method.
+func TestNothingBefore(t *testing.T) {
+	e := testEdge(t, Options{})
+	e.chain(t, rootID, true, []string{
+		`filter.TbMsgTypeFilterNode|only|{"messageTypes":["POST_TELEMETRY_REQUEST"]}`,
+		`action.TbCreateAlarmNode|create|{"alarmType":"a","severity":"MAJOR","scriptLang":"TBEL",` +
+			`"alarmDetailsBuildTbel":"return msg.first ? null : {n: metadata.prevAlarmDetails == null};"}`, push,
+	}, "0>1:True", "1>2:Created", "1>2:Updated")
+	for i, result := range []string{`"details":null}`, `"details":{"n":true}}`, `"details":{"n":false}}`} {
+		if got := e.post(t, i, `{"first":`+map[bool]string{true: "true", false: "false"}[i == 0]+`}`); !strings.HasSuffix(got, result) {
+			t.Errorf("%d: %s, want %s", i, got, result)
+		}
+	}
+	e = one(t, `rpc.TbSendRPCRequestNode|call|{"timeoutInSeconds":5}`, "Failure")
+	for _, method := range []string{`{}`, `["a"]`} {
+		data := `{"method":` + method + `,"params":1}`
+		want(t, e.post(t, 0, data), `cloud {"r":"Failure","d":`+data+`,"m":1}`)
 	}
 }

@@ -20,14 +20,16 @@ type perimeter struct {
 	formula   string // of TBEL, with the area as metadata.p
 }
 
+const (
+	inPolygon = "isInsidePolygon(msg.a, msg.b, metadata.p)"
+	inCircle  = "isInsideCircle(msg.a, msg.b, metadata.p)"
+)
+
 func (g *perimeter) prepare(_ *node, c *config) {
-	if g.formula = "isInsidePolygon(msg.a, msg.b, metadata.p)"; g.Circle {
-		g.formula = "isInsideCircle(msg.a, msg.b, metadata.p)"
+	if g.formula = inPolygon; g.Circle {
+		g.formula = inCircle
 	}
 	if g.Named {
-		if g.Key == "" {
-			g.Key = "ss_perimeter"
-		}
 		return
 	}
 	if g.Circle {
@@ -47,10 +49,13 @@ func (g *perimeter) pairs(area string) []script.Pair { return []script.Pair{{Key
 // inside reports whether the place of a message is in the area.
 func (g *perimeter) inside(m *Message) (bool, error) {
 	t := m.object()
+	if t == nil {
+		return false, fault(notObject)
+	}
 	var place [2]float64
 	for i, key := range [2]string{g.Latitude, g.Longitude} {
 		v := t.get(key)
-		if v == nil && m.hasMeta(key) {
+		if v.null() || v.kind >= isList {
 			v = textTree(m.meta(key))
 		}
 		f, ok := v.number()
@@ -58,11 +63,19 @@ func (g *perimeter) inside(m *Message) (bool, error) {
 			return false, faultOn("there is no % in the message", key)
 		}
 	}
-	area := g.Area
-	if g.Named {
+	area, formula := g.Area, g.formula
+	switch {
+	case !g.Named:
+	case g.Key != "":
 		area = m.meta(g.Key)
+	default: // servers before 3.5 named no key
+		if area, formula = m.meta("perimeter"), inPolygon; area == "" {
+			formula = inCircle
+			area = `{"latitude":` + m.meta("centerLatitude") + `,"longitude":` + m.meta("centerLongitude") +
+				`,"radius":` + m.meta("range") + `,"radiusUnit":"` + m.meta("rangeUnit") + `"}`
+		}
 	}
-	v, err := calculate(g.formula, place[0], place[1], g.pairs(area))
+	v, err := calculate(formula, place[0], place[1], g.pairs(area))
 	if err != nil || v == nil {
 		return false, fault("Missing perimeter definition!")
 	}

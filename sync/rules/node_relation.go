@@ -110,7 +110,6 @@ type relating struct {
 	Relation string `conf:"relationType"`
 	Kind     string `conf:"entityType"`
 	Name     string `conf:"entityNamePattern"`
-	Profile  string `conf:"entityTypePattern"`
 	Single   bool   `conf:"deleteForSingleEntity"`
 	Clear    bool   `conf:"removeCurrentRelations"`
 	Change   bool   `conf:"changeOriginatorToRelatedEntity"`
@@ -131,11 +130,6 @@ func (f *relating) do(r *round) {
 		ok := is(f.Kind, "TENANT")
 		if who = r.e.reg.Tenant(); !ok {
 			who, ok = r.e.reg.Find(f.Kind, name)
-		}
-		if ok && f.Profile != "" && (is(f.Kind, "DEVICE") || is(f.Kind, "ASSET")) {
-			want, _ := m.pattern(f.Profile)
-			have, _, known := r.e.reg.Profile(&who)
-			ok = !known || have == want
 		}
 		if !ok {
 			r.notFound(f.Kind, name)

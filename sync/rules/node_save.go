@@ -310,10 +310,6 @@ type deleteAttributes struct {
 
 func (f *deleteAttributes) do(r *round) {
 	m := r.m
-	scope, ok := r.scopeOf(f.Scope)
-	if !ok {
-		return
-	}
 	names := &tree{kind: isObject}
 	for _, p := range f.Keys {
 		key, ok := m.pattern(p)
@@ -321,11 +317,15 @@ func (f *deleteAttributes) do(r *round) {
 			r.fail(noJSON)
 			return
 		}
-		if key = trim(key); key != "" {
+		if trim(key) != "" {
 			names.set(key, textTree(key))
 		}
 	}
 	if len(names.keys) > 0 {
+		scope, ok := r.scopeOf(f.Scope)
+		if !ok {
+			return
+		}
 		told := scope == "SHARED_SCOPE" && (f.Notify || is(m.meta("notifyDevice"), "true"))
 		if !r.check(r.out.Delete(&m.Originator, scope, names.keys, told)) {
 			return

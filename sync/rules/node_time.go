@@ -156,7 +156,7 @@ func (f *counting) wake(r *round) {
 	data := &tree{kind: isObject}
 	data.set(f.Prefix+"_edgesync", wholeTree(total))
 	r.m = newMessage(PostTelemetry, r.e.reg.Tenant(), r.e.opt.Now(), data.String())
-	r.m.setMeta("delta", decimal(int64(f.Interval)/1000))
+	r.m.setMeta("delta", decimal(r.m.Time-r.t.at+int64(f.Interval)))
 	r.tally.Made++
 	r.tell("Success")
 }

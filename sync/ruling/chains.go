@@ -1,9 +1,11 @@
 package ruling
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
-	"strconv"
+	"log/slog"
+	"strings"
 	"time"
 
 	"edgesync/proto"
@@ -117,11 +119,15 @@ func (r *Rules) sayFacts() {
 	r.root = root
 	r.mu.Unlock()
 	if changed && root.id != "" {
-		r.Log.Info("the root rule chain", "name", strconv.Quote(root.Name), "nodes", root.Nodes)
+		r.Log.Info("the root rule chain", "name", root.Name, "nodes", root.Nodes)
 	}
 	for _, f := range all.Facts {
 		if said[f] = true; !r.facts[f] {
-			r.Log.Info("rule chains: " + f)
+			level := slog.LevelInfo
+			if strings.Contains(f, " not executed: ") {
+				level = slog.LevelWarn
+			}
+			r.Log.Log(context.Background(), level, "rule chains: "+f)
 		}
 	}
 	r.facts = said
@@ -136,12 +142,22 @@ func (r *Rules) forgetChain(id proto.UUID) {
 	r.engine.Delete(id)
 }
 
+// SetFile has another chain count in place of that of Options.File, which is not nil.
+func (r *Rules) SetFile(text []byte) {
+	r.next.Store(&text)
+	r.changed.Store(true)
+	r.engine.Wake()
+}
+
 // loadFile takes a chain as ThingsBoard's UI exports it, once.
 func (r *Rules) loadFile() error {
-	if len(r.heads) > 0 {
+	text := r.File
+	if next := r.next.Swap(nil); next != nil {
+		text = *next
+	} else if len(r.heads) > 0 {
 		return nil
 	}
-	head, body, err := rules.Export(r.File)
+	head, body, err := rules.Export(text)
 	if err != nil {
 		return err
 	}

@@ -4,7 +4,7 @@ package script
 type node struct {
 	op   nodeOp
 	bin  operator // of nBinary, nAssign (opNone: plain), nUnary, nStep
-	flag bool     // nMember, nIndex: null-safe; nStep: before the operand; nDo: until; nFor*: see there
+	flag bool     // nMember, nIndex: null-safe; nStep: before the operand; nDo, nWhile: until; nCast: null fails; nFor*: see there
 	at   int      // place in the source, in bytes
 	s    string   // a name
 	v    *Value   // a literal
@@ -85,7 +85,7 @@ const (
 	nIf                     // if (kids[0]) kids[1] else kids[2]
 	nFor                    // for (kids[0]; kids[1]; kids[2]) kids[3]; any may be nil
 	nEach                   // for (s : kids[0]) kids[1]; of JavaScript bin opIn: over keys, flag: var, to: let
-	nWhile                  // while (kids[0]) kids[1]
+	nWhile                  // while (kids[0]) kids[1]; flag: until
 	nDo                     // do kids[1] while (kids[0]); flag: until
 	nSwitch                 // switch (kids[0]) with kids[1:] of nCase
 	nCase                   // case kids[0]: kids[1:]; kids[0] is nil for default
@@ -132,6 +132,8 @@ const (
 	opInstance
 	opContains
 	opMatches // ~=
+	opSounds  // soundslike
+	opSimilar // strsim
 	opIn
 	opNot
 	opMinus

@@ -1,6 +1,9 @@
 package script
 
-import "math"
+import (
+	"math"
+	"strconv"
+)
 
 // push evaluates arguments onto the run's stack and returns where they begin; the caller cuts the
 // stack there when the call is over.
@@ -65,9 +68,6 @@ func (r *run) method(f *routine, name string, a []*Value) *Value {
 	}
 	if f == nil {
 		panic(failed("unable to resolve method: " + a[0].k.String() + "." + name + "() [arglength=" + decimal(len(a)-1) + "]"))
-	}
-	if a[0].k == Char {
-		a[0] = textOf(a[0].Text())
 	}
 	return r.invoke(f, a)
 }
@@ -164,8 +164,15 @@ func asDouble(v *Value) (f float64, ok bool) {
 
 //go:noinline
 func argInt(v *Value) int32 {
-	if v.k == Int {
+	switch v.k {
+	case Int, Bool, Char:
 		return int32(v.n)
+	case Text:
+		n, err := strconv.ParseInt(v.s, 10, 32)
+		if err != nil {
+			panic(failedOn("For input string: %", v.s))
+		}
+		return int32(n)
 	}
 	f := argDouble(v)
 	if f > math.MaxInt32 {

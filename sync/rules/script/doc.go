@@ -76,7 +76,7 @@
 // It is an error with reason Unsupported, at compile time where the text shows it: of regular
 // expressions look-around, back references, possessive quantifiers and intersections, and more than
 // 2,000 states; locales but en-US, except for patterns of numbers; of String.format %h, %a, %g, %t
-// and the flags # and (; the words with, import and soundslike of TBEL; of JavaScript this,
+// and the flags # and (; the words with and import of TBEL; of JavaScript this,
 // classes, new of own functions, generators, async, spread, destructuring, default parameters,
 // labels, getters and prototypes. A let in the head of a for is one variable for all rounds.
 //

@@ -49,7 +49,11 @@ func (r *run) eval(n *node) *Value {
 		if v := r.eval(kids[0]); r.lang == TBEL && !isEmpty(v) || r.lang == JavaScript && v.k > Null {
 			return v
 		}
-		return r.eval(kids[1])
+		v := r.eval(kids[1])
+		if r.lang == TBEL && isEmpty(v) {
+			return null
+		}
+		return v
 	case nCond:
 		if r.truth(kids[0]) {
 			return r.eval(kids[1])
@@ -90,7 +94,11 @@ func (r *run) eval(n *node) *Value {
 	case nStep:
 		return r.stepOf(n)
 	case nCast:
-		return r.castTo(r.eval(kids[0]), n.s)
+		v := r.eval(kids[0])
+		if v.k <= Null && !n.flag {
+			return null
+		}
+		return r.castTo(v, n.s)
 	case nProject:
 		return r.project(n)
 	case nFunction:
@@ -292,8 +300,8 @@ func (r *run) unary(op operator, v *Value) *Value {
 	case opMinus:
 		return negate(v)
 	case opInvert:
-		if v.k != Int && v.k != Long {
-			panic(failed("~ of what is no integer"))
+		if v.k != Int {
+			panic(failed("~ of what is no int"))
 		}
 		return bits(opXor, v, intOf(-1))
 	}

@@ -54,7 +54,8 @@ func (r *run) exec(n *node) flow {
 	case nFor, nWhile, nDo:
 		return r.loop(n)
 	case nEach:
-		list := r.members(r.eval(kids[0]), n.bin == opIn)
+		from := r.eval(kids[0])
+		list := r.members(from, n.bin == opIn)
 		for i := 0; i < len(list); i++ {
 			r.work(n.cost)
 			*r.variable(n) = list[i]
@@ -63,6 +64,7 @@ func (r *run) exec(n *node) flow {
 			} else if f == broke {
 				break
 			}
+			list = r.again(from, list, i)
 		}
 	case nSwitch:
 		return r.choose(n)
@@ -106,8 +108,22 @@ func (r *run) loop(n *node) flow {
 	return onward
 }
 
+// again is what a loop goes on with behind member i. A list of TBEL is looped over itself: what was
+// put into or taken out of it ends the loop with an error, unless the loop was at the end.
+//
+//go:noinline
+func (r *run) again(from *Value, list []*Value, i int) []*Value {
+	if r.lang == JavaScript || !from.isList() {
+		return list
+	}
+	if n := len(from.o.items); n != len(list) && n != i+1 {
+		panic(failed("the list was changed while a loop ran over it"))
+	}
+	return from.o.items
+}
+
 // until reports whether a loop ends when its condition holds.
-func (n *node) until() bool { return n.op == nDo && n.flag }
+func (n *node) until() bool { return n.op != nFor && n.flag }
 
 func (r *run) choose(n *node) flow {
 	v, cases := r.eval(n.kids[0]), n.kids[1:]

@@ -6,14 +6,11 @@ package script
 //go:noinline
 func mapMethod(name string) bool { return oneOf("size values keys empty isEmpty", name) }
 
-// mapKey is a value as the key of a map: a char is its text.
+// mapKey is a value as the key of a map.
 //
 //go:noinline
 func mapKey(v *Value) *Value {
-	switch v.k {
-	case Char:
-		return textOf(v.Text())
-	case Unset:
+	if v.k == Unset {
 		return null
 	}
 	return v
@@ -159,15 +156,25 @@ func (r *run) change(o *Value) {
 // be changed.
 const readOnly = "unmodifiable"
 
-// members is what a loop runs over: a copy, so that the loop may change what it loops over.
+// members is what a loop runs over. Of a map it is a copy: the loop may change the map.
 func (r *run) members(v *Value, keys bool) []*Value {
 	if r.lang == JavaScript {
 		return r.scriptMembers(v, keys)
 	}
 	switch v.k {
 	case List, Array, Set:
-		r.step(len(v.o.items) >> 3)
-		return append([]*Value(nil), v.o.items...)
+		return v.o.items
+	case Int: // from 1 to the number
+		n := int(int32(v.n))
+		if n < 0 { // it never ends
+			n = maxMemory
+		}
+		r.room(n, valueSize)
+		out := make([]*Value, n)
+		for i := range out {
+			out[i] = intOf(int32(i + 1))
+		}
+		return out
 	case Map:
 		return r.entries(v)
 	case Text:

@@ -25,6 +25,12 @@ func tbelBinary(r *run, op operator, a, b *Value) *Value {
 		return bits(op, a, b)
 	case opContains:
 		return boolOf(r.contains(a, b))
+	case opSounds, opSimilar:
+		name := "$sounds"
+		if op == opSimilar {
+			name = "$similar"
+		}
+		return r.invoke(routineOf(TBEL, name), []*Value{a, b})
 	case opMatches:
 		return boolOf(r.pattern(r.javaText(b), true).found(r, r.javaText(a)))
 	}
@@ -33,10 +39,10 @@ func tbelBinary(r *run, op operator, a, b *Value) *Value {
 
 //go:noinline
 func (r *run) add(a, b *Value) *Value {
-	if a.k == Int && b.k == Int {
+	if a.k == Int && b.k == Int && a.s == b.s {
 		return wide(int64(int32(a.n)) + int64(int32(b.n)))
 	}
-	if a.isNumber() && b.isNumber() {
+	if a.isNumber() && (b.isNumber() || b.k == Char) || a.k == Char && b.isNumber() {
 		return arithmetic(opAdd, a, b)
 	}
 	if a.k == List || a.k == Set {
@@ -63,27 +69,51 @@ func wide(n int64) *Value {
 	return longOf(n)
 }
 
-// operand is the number of an operand of arithmetic. kind is Text for a numeric text.
+// operand is the number of an operand of arithmetic. kind is Null for a numeric text. A character
+// always is one: it is NaN if it is no digit.
 //
 //go:noinline
 func operand(v *Value) (f float64, kind Kind, ok bool) {
-	if v.isNumber() {
+	switch {
+	case v.isNumber():
 		return v.Number(), v.k, true
+	case v.k == Text:
+		f, ok = numericText(v.s)
+	case v.k == Char:
+		if f, ok = numericText(v.Text()); !ok {
+			f = math.NaN()
+		}
+		return f, Char, true
 	}
-	if v.isText() {
-		f, ok = numericText(v.Text())
-		return f, Null, ok
+	return f, Null, ok
+}
+
+// operands are the numbers of two values that are compared, where both have one.
+//
+//go:noinline
+func operands(a, b *Value) (x, y float64, ok bool) {
+	x, _, okx := operand(a)
+	y, _, oky := operand(b)
+	ok = okx && oky
+	if ok && (a.k == Char && x != x || b.k == Char && y != y) {
+		panic(failed("For input string: a character that is no digit, beside a number"))
 	}
-	return 0, Null, false
+	return x, y, ok
+}
+
+// collections reports whether both are lists or sets, which have no arithmetic and no order.
+//
+//go:noinline
+func collections(a, b *Value) {
+	if (a.k == List || a.k == Set) && (b.k == List || b.k == Set) {
+		panic(failed("illegal operation on Collection type"))
+	}
 }
 
 func arithmetic(op operator, a, b *Value) *Value {
-	if a.k == b.k {
+	if a.k == b.k && a.s == b.s {
 		switch a.k {
 		case Int:
-			if op == opDiv && a.s != b.s {
-				return narrow(a.Number()/b.Number(), Int)
-			}
 			return intArithmetic(op, int64(int32(a.n)), int64(int32(b.n)))
 		case Long:
 			return longArithmetic(op, int64(a.n), int64(b.n))
@@ -106,12 +136,16 @@ func arithmetic(op operator, a, b *Value) *Value {
 	}
 	x, kx, okx := operand(a)
 	y, ky, oky := operand(b)
-	if !okx || !oky {
+	if !okx || !oky || kx == Char && ky == Char {
+		collections(a, b)
 		return null
 	}
 	kind := max(kx, ky)
-	if kind == Null {
+	switch kind {
+	case Null:
 		kind = Double // two texts
+	case Char:
+		panic(failed("arithmetic on a character"))
 	}
 	var f float64
 	switch op {
@@ -223,13 +257,13 @@ func bits(op operator, a, b *Value) *Value {
 	x, longX, ok := whole(a)
 	y, longY, oky := whole(b)
 	if !ok || !oky {
-		if _, _, ok = operand(a); ok {
-			_, _, ok = operand(b)
-		}
-		if !ok {
+		if _, _, ok = operands(a, b); !ok {
 			panic(failed("a bit operation on what is no number"))
 		}
 		return null
+	}
+	if b.s != "" {
+		panic(failed("a byte cannot be cast to an int on the right of a bit operation"))
 	}
 	if op == opShl || op == opShr || op == opUshr {
 		if longX {
@@ -307,6 +341,12 @@ func (r *run) compare(op operator, a, b *Value) bool {
 		return holds(op, a.Number(), b.Number())
 	}
 	if a.isText() && b.isText() {
+		if a.k == Char && b.k == Char {
+			panic(uncomparable(a, b)) // the engine gives null
+		}
+		if x, y, ok := operands(a, b); ok && a.k != b.k {
+			return holds(op, x, y)
+		}
 		r.step(min(len(a.s), len(b.s)) >> 6)
 		return holds(op, compareTexts(a.Text(), b.Text()), 0)
 	}
@@ -325,13 +365,12 @@ func (r *run) compare(op operator, a, b *Value) bool {
 		return holds(op, n, 0)
 	}
 	if a.isNumber() || a.isText() {
-		x, _, okx := operand(a)
-		y, _, oky := operand(b)
-		if okx && oky {
+		if x, y, ok := operands(a, b); ok {
 			return holds(op, x, y)
 		}
 		panic(uncomparable(a, b))
 	}
+	collections(a, b)
 	return false
 }
 
@@ -373,6 +412,9 @@ func compareTexts(a, b string) int {
 }
 
 func (r *run) equal(a, b *Value) bool {
+	if b == emptyValue {
+		return a == b || isEmpty(a) && a.k != Map && a.Text() == "" || a.isNumber() && a.Number() == 0
+	}
 	if a.k == Null || b.k == Null || a.k == Unset || b.k == Unset {
 		return a.k <= Null && b.k <= Null
 	}
@@ -383,6 +425,11 @@ func (r *run) equal(a, b *Value) bool {
 		}
 		return a.Number() == b.Number()
 	case a.isText() && b.isText():
+		if a.k != b.k {
+			if x, y, ok := operands(a, b); ok {
+				return x == y
+			}
+		}
 		r.step(min(len(a.s), len(b.s)) >> 9)
 		return a.Text() == b.Text()
 	case a.k == Bool || b.k == Bool:
@@ -390,9 +437,8 @@ func (r *run) equal(a, b *Value) bool {
 		y, oky := asBool(b)
 		return okx && oky && x == y
 	case a.isNumber() || b.isNumber():
-		x, _, okx := operand(a)
-		y, _, oky := operand(b)
-		return okx && oky && x == y
+		x, y, ok := operands(a, b)
+		return ok && x == y
 	}
 	return r.same(a, b, 0)
 }
@@ -400,10 +446,7 @@ func (r *run) equal(a, b *Value) bool {
 // same is Java's equals: of one kind and of one content; dates are the same only if they are one.
 func (r *run) same(a, b *Value, depth int) bool {
 	if a.k < List {
-		if a.k != b.k {
-			return a.isText() && b.isText() && a.Text() == b.Text()
-		}
-		return a.n == b.n && a.s == b.s
+		return a.k == b.k && a.n == b.n && a.s == b.s
 	}
 	r.step(1)
 	if depth > textDepth {
@@ -478,19 +521,10 @@ func (r *run) contains(a, b *Value) bool {
 	return false
 }
 
-// isEmpty is what `empty` and `or` of TBEL take for nothing.
+// isEmpty is what `or` of TBEL takes for nothing.
 //
 //go:noinline
 func isEmpty(v *Value) bool {
-	switch v.k {
-	case Unset, Null:
-		return true
-	case Int, Long:
-		return v.n == 0
-	case Text, Char:
-		return blank(v.Text()) || v.Text() == "0"
-	case List, Array, Set, Map:
-		return len(v.o.items) == 0
-	}
-	return false
+	s := v.Text()
+	return v.k <= Null || v.isText() && (s == "" || s == "null") || v.k >= List && v.k <= Map && len(v.o.items) == 0
 }

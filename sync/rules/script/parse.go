@@ -1,5 +1,7 @@
 package script
 
+import "strings"
+
 const (
 	// maxSource bounds the text of a script, in bytes (RULES.md 5.2).
 	maxSource = 50_000
@@ -14,6 +16,7 @@ type parser struct {
 	depth int
 	half  bool // inside an inline list or map of TBEL: a ":" ends a value (RULES.md 5.4.10)
 	nest  *nesting
+	bare  bool // in a branch or a loop's body without braces
 	inOff bool // JavaScript: `in` ends the expression, in the head of a for
 }
 
@@ -140,11 +143,11 @@ func (p *parser) back(to mark) {
 }
 
 // end ends a statement: TBEL demands ";" unless the block ends, JavaScript takes the end of the
-// line.
+// line, and so does TBEL behind a branch or a loop's body without braces.
 //
 //go:noinline
 func (p *parser) end() {
-	if p.accept(";") || p.tok.kind == tEnd || p.is("}") || p.js && p.tok.newline {
+	if p.accept(";") || p.tok.kind == tEnd || p.is("}") || (p.js || p.bare) && p.tok.newline {
 		return
 	}
 	p.unexpected("unterminated statement: expected ;, found %")
@@ -211,6 +214,7 @@ var plain = [...]struct {
 }{
 	{"if", "cs", inBoth, nIf},
 	{"while", "cs", inBoth, nWhile},
+	{"until", "cs", inTBEL, nWhile},
 	{"break", ".", inBoth, nBreak},
 	{"continue", ".", inJS, nContinue},
 	{"throw", "e.", inJS, nThrow},
@@ -230,6 +234,7 @@ func (p *parser) keyword(at int) *node {
 		}
 		p.advance()
 		n := made(k.op, at)
+		n.flag = is(word, "until")
 		if k.op == nContinue && p.tok.kind == tName && !p.tok.newline {
 			p.refuse("labels")
 		}
@@ -343,6 +348,7 @@ func (p *parser) block() *node {
 	n := made(nBlock, p.tok.at)
 	p.expect("{")
 	p.deeper()
+	p.bare = false
 	for !p.is("}") {
 		if p.tok.kind == tEnd {
 			p.fail("unbalanced braces { ... }")
@@ -363,11 +369,15 @@ func (p *parser) declaration(at int) *node {
 		}
 		n := made(nVar, at)
 		n.s = p.name()
-		if p.accept("=") {
+		if op, ok := p.assignOp(); ok {
+			if op != opNone {
+				p.fail("an assignment to a name that is not there yet")
+			}
+			p.advance()
 			n.add(p.assignment())
 		}
 		list = addNode(list, n)
-		if !p.js || !p.accept(",") {
+		if !p.js && len(n.kids) > 0 || !p.accept(",") {
 			break
 		}
 	}
@@ -385,7 +395,10 @@ func (p *parser) body() *node {
 	if p.is("{") {
 		return p.block()
 	}
-	return p.statement()
+	p.bare = true
+	n := p.statement()
+	p.bare = false
+	return n
 }
 
 func (p *parser) loop(at int) *node {
@@ -394,6 +407,10 @@ func (p *parser) loop(at int) *node {
 	p.expect("(")
 	if p.js {
 		return p.scriptLoop(at)
+	}
+	here := p.mark()
+	if p.tok.kind == tName && oneOf(types, p.tok.s) {
+		p.advance()
 	}
 	if p.tok.kind == tName {
 		if t := p.ahead(); t.kind == tPunct && t.s == ":" {
@@ -406,6 +423,7 @@ func (p *parser) loop(at int) *node {
 			return n
 		}
 	}
+	p.back(here)
 	if each {
 		p.fail("expected a name and : in foreach")
 	}
@@ -445,7 +463,11 @@ func (p *parser) choice(at int) *node {
 		}
 		p.expect(":")
 		for !p.word("case") && !p.word("default") && !p.is("}") {
-			c.add(p.body())
+			if p.is("{") {
+				c.add(p.block())
+			} else {
+				c.add(p.statement())
+			}
 			if !p.js && c.kids[len(c.kids)-1].op == nBreak && !p.tok.newline && !p.is("}") {
 				// The engine tears such a switch apart (RULES.md 5.3).
 				p.fail("unknown class or illegal statement: break and the next case on one line")
@@ -460,6 +482,9 @@ func (p *parser) choice(at int) *node {
 }
 
 func (p *parser) caseValue() *node {
+	if p.tok.kind == tLiteral && !p.js && strings.ContainsAny(p.src[p.tok.at:p.pos], ": \t\r\n") {
+		p.fail("unterminated string literal: a case ends at a blank or a colon")
+	}
 	half := p.half
 	p.half = true
 	e := p.assignment()

@@ -25,7 +25,7 @@ func (p *parser) anyAssignment() *node {
 	}
 	e := p.conditional()
 	if op, ok := p.assignOp(); ok {
-		if e.op != nName && e.op != nMember && e.op != nIndex {
+		if e.op != nName && (e.op != nMember && e.op != nIndex || op != opNone && is(p.tok.s, "=")) {
 			p.fail("nothing that a value can be assigned to")
 		}
 		at := p.tok.at
@@ -55,31 +55,27 @@ func (p *parser) conditional() *node {
 	return n
 }
 
-// binary reads operands and operators in a row and then builds the tree by their binding. A row of
-// literals alone binds as the engine folds it (RULES.md 5.3).
+// binary reads operands and operators in a row and then builds the tree by their binding. The
+// literals of TBEL bind as the engine folds them (RULES.md 5.3).
 func (p *parser) binary() *node {
 	first := p.unary()
 	op := p.operatorHere()
 	if op == opNone {
 		return first
 	}
-	operands, ops, places := []*node{first}, []operator(nil), []int(nil)
-	literal := first.op == nLiteral
+	row := row{{e: first}}
 	for ; op != opNone; op = p.operatorHere() {
-		ops, places = append(ops, op), append(places, p.tok.at)
+		at := p.tok.at
 		p.advance()
-		e := p.unary()
-		operands = addNode(operands, e)
-		literal = literal && e.op == nLiteral
-		if len(ops) > 2000 {
+		row = row.plus(part{p.unary(), op, at})
+		if len(row) > 2000 {
 			p.refuse("an expression of so many operators")
 		}
 	}
-	row := row{operands, ops, places}
-	if literal && !p.js {
-		return row.folded()
+	if !p.js {
+		row = row.folded()
 	}
-	return row.tree(p.js)
+	return row.tree(p.js, p.js)
 }
 
 func (p *parser) unary() *node {
@@ -115,11 +111,12 @@ func (p *parser) anyUnary(at int) *node {
 		}
 		if op != opNone {
 			p.advance()
+			bracket := p.is("(")
 			e := p.unary()
 			if e.op == nLiteral && op == opMinus && e.v.isNumber() {
 				return literal(at, negate(e.v))
 			}
-			if op == opInvert && !p.js && e.op != nLiteral {
+			if op == opInvert && !p.js && e.op != nLiteral && !bracket {
 				panic(syntax(at, "invalid operator: ~"))
 			}
 			e = made(nUnary, at, e)
@@ -148,6 +145,9 @@ func (p *parser) anyUnary(at int) *node {
 		n := p.stepped(p.tok.at)
 		n.kids = clones([]*node{e})
 		e = n
+		if !p.js && p.tok.kind == tPunct && !hasByte("<>=!&|;)]},", p.tok.s[0]) {
+			p.unexpected("expected the end of the statement, found %")
+		}
 	}
 	return e
 }
@@ -186,8 +186,16 @@ func (p *parser) cast(at int) *node {
 	if p.tok.kind == tName && oneOf(types, p.tok.s) {
 		name := p.tok.s
 		p.advance()
-		if p.accept(")") && (p.tok.kind == tName || p.tok.kind == tLiteral || p.is("(")) {
-			return &node{op: nCast, at: at, s: name, kids: []*node{p.unary()}}
+		if !p.accept(")") {
+			p.back(here)
+			return nil
+		}
+		if p.is("-") { // the engine takes a number from a class
+			p.unary()
+			return literal(at, null)
+		}
+		if p.tok.kind == tName || p.tok.kind == tLiteral || p.is("(") {
+			return &node{op: nCast, at: at, s: name, flag: p.lib, kids: []*node{p.unary()}}
 		}
 	}
 	p.back(here)

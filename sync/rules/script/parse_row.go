@@ -31,6 +31,8 @@ var operators = [...]struct {
 	{"is", inTBEL, 7, opInstance},
 	{"contains", inTBEL, 7, opContains},
 	{"~=", inTBEL, 7, opMatches},
+	{"soundslike", inTBEL, 7, opSounds},
+	{"strsim", inTBEL, 7, opSimilar},
 	{"in", inJS, 7, opIn},
 	{"<<", inBoth, 8, opShl},
 	{">>", inBoth, 8, opShr},
@@ -69,11 +71,16 @@ func (p *parser) operatorOf(text string) operator {
 	return opNone
 }
 
-// assignOp is the operator of an assignment; that of "=" is opNone.
+// assignOp is the operator of an assignment; that of "=" is opNone. TBEL reads "=-" and "=+" as
+// "-=" and "+=".
 func (p *parser) assignOp() (op operator, ok bool) {
 	s, ok := strings.CutSuffix(p.tok.s, "=")
-	if !ok || p.tok.kind != tPunct || s == "" {
-		return opNone, ok && p.tok.kind == tPunct
+	if ok = ok && p.tok.kind == tPunct; ok && s == "" && !p.js && p.pos < len(p.src) && hasByte("+-", p.src[p.pos]) {
+		s = p.src[p.pos : p.pos+1]
+		p.pos++
+	}
+	if !ok || s == "" {
+		return opNone, ok
 	}
 	op = p.operatorOf(s)
 	return op, op >= opAdd && op <= opXor
@@ -84,8 +91,8 @@ func (p *parser) operatorHere() operator {
 	if p.tok.kind != tPunct && p.tok.kind != tName {
 		return opNone
 	}
-	if p.tok.kind == tName && !p.js && oneOf("soundslike strsim convertable_to", p.tok.s) {
-		p.refuse("the operator " + p.tok.s)
+	if !p.js && is(p.tok.s, "convertable_to") {
+		p.refuse("the operator convertable_to")
 	}
 	op := p.operatorOf(p.tok.s)
 	if op == opIn && p.inOff {
@@ -94,12 +101,17 @@ func (p *parser) operatorHere() operator {
 	return op
 }
 
-// row is an expression without brackets: operands with operators between them.
-type row struct {
-	operands []*node
-	ops      []operator
-	at       []int
+// row is an expression without brackets: operands, each with the operator before it.
+type row []part
+
+type part struct {
+	e  *node
+	op operator
+	at int
 }
+
+//go:noinline
+func (r row) plus(p part) row { return append(r, p) }
 
 //go:noinline
 func join(op operator, at int, a, b *node) *node {
@@ -116,27 +128,31 @@ func join(op operator, at int, a, b *node) *node {
 	return n
 }
 
-// tree builds by binding, equal ones from the left, "**" of JavaScript from the right.
-func (r row) tree(js bool) *node {
+// tree builds by binding, equal ones from the left, "**" of JavaScript from the right. If it is not
+// strict it builds as TBEL does: an operator that ends another one goes behind all that is there of
+// the row, up to the row's first operator, && or ||.
+func (r row) tree(js, strict bool) *node {
 	var values []*node
-	var pending []int
+	var pending row
 	reduce := func() {
-		i := pending[len(pending)-1]
+		top := pending[len(pending)-1]
 		pending = pending[:len(pending)-1]
 		n := len(values)
-		values = append(values[:n-2], join(r.ops[i], r.at[i], values[n-2], values[n-1]))
+		values = append(values[:n-2], join(top.op, top.at, values[n-2], values[n-1]))
 	}
-	values = addNode(values, r.operands[0])
-	for i, op := range r.ops {
-		for len(pending) > 0 {
-			top := r.ops[pending[len(pending)-1]]
-			if binding(top) < binding(op) || js && op == opPow && top == opPow {
+	for i, p := range r {
+		for reduced := false; len(pending) > 0; reduced = true {
+			n := len(pending)
+			if top := pending[n-1].op; (binding(top) < binding(p.op) || js && p.op == opPow && top == opPow) &&
+				(strict || !reduced || n == 1 || binding(pending[n-2].op) <= binding(opLogicAnd)) {
 				break
 			}
 			reduce()
 		}
-		pending = append(pending, i)
-		values = addNode(values, r.operands[i+1])
+		if i > 0 {
+			pending = pending.plus(p)
+		}
+		values = addNode(values, p.e)
 	}
 	for len(pending) > 0 {
 		reduce()
@@ -144,27 +160,60 @@ func (r row) tree(js bool) *node {
 	return values[0]
 }
 
-// folded builds a row of literals from left to right; arithmetic among itself keeps its binding,
-// and && or || behind the first operator begins anew.
-func (r row) folded() *node {
-	acc, i := r.operands[0], 0
-	for i < len(r.ops) {
-		op := r.ops[i]
-		if i > 0 && (op == opLogicAnd || op == opLogicOr) {
-			rest := row{r.operands[i+1:], r.ops[i+1:], r.at[i+1:]}
-			return join(op, r.at[i], acc, rest.folded())
+// folded computes the literals of a row of TBEL as the engine does when it compiles, where the
+// operator before them binds looser than the one between the first two.
+func (r row) folded() (out row) {
+	last := 0
+	for i := 0; i < len(r); i++ {
+		p := r[i]
+		if r.literal(i) && i+1 < len(r) {
+			if r.literal(i+1) && last < binding(r[i+1].op) {
+				p.e, i = r.run(i)
+			} else { // read at once with its operator and the next operand
+				out = out.plus(p)
+				i++
+				p = r[i]
+			}
 		}
-		if binding(op) < binding(opAdd) {
-			acc = join(op, r.at[i], acc, r.operands[i+1])
-			i++
-			continue
+		if out = out.plus(p); i+1 < len(r) {
+			last = binding(r[i+1].op)
 		}
-		j := i
-		for j < len(r.ops) && binding(r.ops[j]) >= binding(opAdd) {
-			j++
-		}
-		part := row{append([]*node{acc}, r.operands[i+1:j+1]...), r.ops[i:j], r.at[i:j]}
-		acc, i = part.tree(false), j
 	}
-	return acc
+	return out
 }
+
+//go:noinline
+func (r row) literal(i int) bool { return i < len(r) && r[i].e.op == nLiteral }
+
+// run is what literals from i on give, from left to right; arithmetic among itself keeps its
+// binding, && and || behind the first operator end it. last is the last of them.
+func (r row) run(i int) (acc *node, last int) {
+	acc, last = r[i].e, i
+	for r.literal(last + 1) {
+		op, j := r[last+1].op, last+1
+		switch {
+		case last > i && (op == opLogicAnd || op == opLogicOr):
+			return acc, last
+		case op <= opPow:
+			for r.literal(j+1) && r[j+1].op <= opPow {
+				j++
+			}
+			// A tighter operator takes the last literal.
+			if j+1 < len(r) && r[j+1].op <= opPow && binding(r[j+1].op) > binding(r[j].op) {
+				j--
+			}
+			if j == last {
+				return acc, last
+			}
+		case op <= opXor && (acc.fraction() || r[j].e.fraction()):
+			panic(syntax(acc.at, "syntax error or incompatible types"))
+		}
+		acc, last = append(row{{e: acc}}, r[last+1:j+1]...).tree(false, true), j
+	}
+	return acc, last
+}
+
+// fraction reports whether a literal is none that bits are taken of.
+//
+//go:noinline
+func (n *node) fraction() bool { return n.op == nLiteral && (n.v.k < Bool || n.v.k > Long) }

@@ -101,7 +101,7 @@ func (c *compiler) name(n *node) {
 	case c.lang == JavaScript && (n.s == "NaN" || n.s == "Infinity"):
 		n.v = doubleOf(textNumber(n.s))
 	case c.lang == TBEL && is(n.s, "empty"):
-		n.v = textOf("")
+		n.v = emptyValue
 	case c.lang == JavaScript && f != nil:
 		if n.v = nativeOf(f); c.isClass(n.s) {
 			n.v.k = Class

@@ -99,7 +99,7 @@ func (f *routine) code() *proto {
 
 // kinds are the words before the point of the methods of each kind, in the order of the search.
 var kinds = [...]string{
-	Bool: "bool", Int: "number", Long: "number", Float: "number", Double: "number", Char: "text", Text: "text",
+	Bool: "bool", Int: "number", Long: "number", Float: "number", Double: "number", Char: "", Text: "text",
 	List: "grow list seq", Array: "list seq", Set: "set seq", Map: "map", Entry: "entry", Date: "date",
 	Function: "function", Regexp: "regexp", Failure: "",
 }

@@ -18,16 +18,26 @@ func hashOf(s string) int { return int(int32(javaHash(s))) }
 func textIndex(r *run, a []*Value) *Value {
 	s := r.textAt(a, 0)
 	from := byteIndex(s, r.intAt(a, 2, 0))
-	i := strings.Index(s[from:], r.textAt(a, 1))
+	i := strings.Index(s[from:], r.needle(a))
 	if i >= 0 {
 		i = units(s[:from+i])
 	}
 	return r.number(i)
 }
 
+// needle is the text that is looked for: of an int of TBEL the character of that number.
+//
+//go:noinline
+func (r *run) needle(a []*Value) string {
+	if a[1].k == Int {
+		return string(rune(int32(a[1].n)))
+	}
+	return r.textAt(a, 1)
+}
+
 // textLastIndex is lastIndexOf(text[, from]).
 func textLastIndex(r *run, a []*Value) *Value {
-	s, t := r.textAt(a, 0), r.textAt(a, 1)
+	s, t := r.textAt(a, 0), r.needle(a)
 	from := math.MaxInt32
 	if f := arg(a, 2); f.k > Null {
 		if n := r.numberAt(a, 2); n == n {

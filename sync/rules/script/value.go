@@ -78,7 +78,9 @@ var (
 	undefined = &Value{}
 	yes       = &Value{k: Bool, n: 1}
 	no        = &Value{k: Bool}
-	ints      = smallInts()
+	// emptyValue is `empty` of TBEL: what stands left of == equals it if it holds nothing.
+	emptyValue = &Value{k: Class, o: &object{}}
+	ints       = smallInts()
 )
 
 // smallInts are the ints from 0 to 127, which need no memory of their own.

@@ -147,7 +147,7 @@ func (w *walker) statement(n *node, ret *Value, last bool) (flow, *Value) {
 
 func (w *walker) loop(n *node, ret *Value) (flow, *Value) {
 	body := n.kids[len(n.kids)-1]
-	again := func() bool { return w.truth(n.kids[0]) }
+	again := func() bool { return w.truth(n.kids[0]) != n.until() }
 	next := func() bool { return true }
 	switch n.op {
 	case nFor:
@@ -165,9 +165,13 @@ func (w *walker) loop(n *node, ret *Value) (flow, *Value) {
 		again = func() bool { return true }
 		next = func() bool { return w.truth(n.kids[0]) != n.flag }
 	case nEach:
-		list := w.r.members(w.expr(n.kids[0]), false)
+		from := w.expr(n.kids[0])
+		list := w.r.members(from, false)
 		i := 0
 		again = func() bool {
+			if i > 0 {
+				list = w.r.again(from, list, i-1)
+			}
 			if i < len(list) {
 				w.names.vars[n.s] = list[i]
 				i++
@@ -239,7 +243,7 @@ func (w *walker) expr(n *node) *Value {
 			return s.vars[n.s]
 		}
 		if n.s == "empty" {
-			return textOf("")
+			return emptyValue
 		}
 		if (&compiler{}).isClass(n.s) {
 			return &Value{k: Class, o: &object{text: n.s}}
@@ -321,7 +325,11 @@ func (w *walker) expr(n *node) *Value {
 		}
 		return old
 	case nCast:
-		return r.castTo(w.expr(n.kids[0]), n.s)
+		v := w.expr(n.kids[0])
+		if v.k <= Null {
+			return null
+		}
+		return r.castTo(v, n.s)
 	case nProject:
 		return w.project(n)
 	}
