@@ -40,10 +40,15 @@ func (r *Rules) load() error {
 		}
 		return true
 	})
+	gone := false
 	for id := range r.heads {
 		if !here[id] {
 			r.forgetChain(id)
+			gone = true
 		}
+	}
+	if gone && r.tryAgain() {
+		return r.load()
 	}
 	bodies := 0
 	r.Registry.Entities(proto.KindRuleChainMetadata, func(id proto.UUID, text []byte) bool {
@@ -52,9 +57,9 @@ func (r *Rules) load() error {
 		}
 		bodies++
 		if h := sha256.Sum256(text); r.bodies[id] != h {
+			_, begun := r.bodies[id]
 			r.bodies[id] = h
-			_, e := r.engine.Metadata(text)
-			note(id, e)
+			note(id, r.loadMetadata(id, text, !begun))
 		}
 		return true
 	})
@@ -68,6 +73,34 @@ func (r *Rules) load() error {
 	r.mu.Unlock()
 	r.sayFacts()
 	return err
+}
+
+// loadMetadata takes the metadata of a chain. While they are no chain, those before them count,
+// which are read again after a start.
+func (r *Rules) loadMetadata(id proto.UUID, text []byte, start bool) error {
+	if former, ok := r.Registry.FormerMetadata(id); ok && start {
+		_, _ = r.engine.Metadata(former)
+	}
+	if _, err := r.engine.Metadata(text); err != nil {
+		return err
+	}
+	_ = r.Registry.GoodMetadata(id) // else the former ones stay beside them, and do no harm
+	return nil
+}
+
+// tryAgain has chains read again that are not executed, now that another one has gone: there may
+// have been too many; false: there are none.
+func (r *Rules) tryAgain() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for id := range r.problems {
+		for _, taken := range [...]map[proto.UUID]sum{r.heads, r.bodies} {
+			if _, ok := taken[id]; ok {
+				taken[id] = sum{}
+			}
+		}
+	}
+	return len(r.problems) > 0
 }
 
 // sayFacts logs what people must know of the chains, once for each change.
