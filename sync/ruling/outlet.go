@@ -3,7 +3,6 @@ package ruling
 import (
 	"encoding/json"
 	"errors"
-	"strconv"
 	"time"
 
 	"edgesync/proto"
@@ -194,7 +193,7 @@ func (r *Rules) daily(what, node, text string) {
 	}
 	r.dayMu.Unlock()
 	if !said {
-		r.Log.Warn(what, "node", strconv.Quote(node), "text", text)
+		r.Log.Warn(what, "node", node, "text", text)
 	}
 }
 
@@ -208,5 +207,5 @@ func (r *Rules) complain(what, node, text string) {
 	if len(text) > maxLine {
 		text = text[:maxLine] + "…"
 	}
-	r.Log.Warn(what, "node", strconv.Quote(node), "text", text)
+	r.Log.Warn(what, "node", node, "text", text)
 }
