@@ -334,3 +334,14 @@ func TestAllKeysButSome(t *testing.T) {
 		}
 	}
 }
+
+// Fields go into data in the order of a HashMap: name, label and type are in its buckets 8, 11, 12.
+func TestOrderOfFields(t *testing.T) {
+	e := one(t, `metadata.TbGetOriginatorFieldsNode|f|{"fetchTo":"DATA","dataMapping":{"name":"type","label":"name","type":"label"}}`,
+		"Success")
+	want(t, e.post(t, 0, `{"z":1}`), `cloud {"r":"Success","d":{"z":1,"name":"Hall","label":"thermostat","type":"th-1"},"m":1}`)
+	// Details of customers come in the order of their list.
+	e = one(t, `metadata.TbGetCustomerDetailsNode|c|{"fetchTo":"DATA","detailsList":["TITLE","EMAIL","ID"]}`, "Success")
+	want(t, e.post(t, 0, `{}`), `cloud {"r":"Success","d":{"customer_title":"ACME","customer_email":"a@b.c",`+
+		`"customer_id":"00000000-0000-0000-0000-0000000000b1"},"m":1}`)
+}
