@@ -345,3 +345,17 @@ func TestOrderOfFields(t *testing.T) {
 	want(t, e.post(t, 0, `{}`), `cloud {"r":"Success","d":{"customer_title":"ACME","customer_email":"a@b.c",`+
 		`"customer_id":"00000000-0000-0000-0000-0000000000b1"},"m":1}`)
 }
+
+// Expressions of no length have a bound too; and nobody is the customer with the null id.
+func TestManyExpressions(t *testing.T) {
+	for n, reason := range map[int]string{900: "", 1100: `configuration: "keys" is longer than 10000 bytes`} {
+		e := testEdge(t, Options{})
+		e.chain(t, rootID, true, []string{`transform.TbDeleteKeysNode|d|{"keys":[` + strings.Repeat(`"",`, n) + `""]}`})
+		if got := e.e.first.Load().first.reason; got != reason {
+			t.Errorf("%d: %q, want %q", n, got, reason)
+		}
+	}
+	e := one(t, `transform.TbChangeOriginatorNode|c|{"originatorSource":"CUSTOMER"}`, "Success", "Failure")
+	e.entities[Entity{"DEVICE", proto.UUID{15: 0xd1}}].set("customer", (&Entity{"CUSTOMER", proto.NullUUID}).ref())
+	want(t, e.post(t, 0, `{}`), `cloud {"r":"Failure","d":{},"m":1}`)
+}
