@@ -340,7 +340,11 @@ func (p *parser) named(at int) *node {
 		for p.accept(".") {
 			n.s += "." + p.name()
 		}
-		if p.is("(") || !p.js {
+		if !p.js && p.accept("[") {
+			n.kids = clones([]*node{literal(at, textOf(n.s)), p.inner(p.expression)})
+			n.s = "$array"
+			p.expect("]")
+		} else if p.is("(") || !p.js {
 			n.kids = p.arguments()
 		}
 		return n
