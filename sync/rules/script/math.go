@@ -28,21 +28,14 @@ func sign(f float64) float64 {
 func fround(f float64) float64 { return float64(float32(f)) }
 
 func mathAbs(_ *run, a []*Value) *Value {
-	switch v := a[0]; v.k {
-	case Int:
-		if int32(v.n) < 0 {
-			return negate(v)
-		}
-		return v
-	case Long:
-		if int64(v.n) < 0 {
-			return negate(v)
-		}
-		return v
-	case Float, Double:
-		return narrow(math.Abs(v.Number()), v.k)
+	v := a[0]
+	switch {
+	case v.k != Int && v.k != Long: // a text is a double
+		return narrow(math.Abs(argDouble(v)), v.k)
+	case int64(v.n) < 0:
+		return negate(v)
 	}
-	return doubleOf(math.Abs(argDouble(a[0])))
+	return v
 }
 
 func mathMax(_ *run, a []*Value) *Value { return extreme(a, true) }
