@@ -67,7 +67,7 @@ func (p *parser) binary() *node {
 	for ; op != opNone; op = p.operatorHere() {
 		at := p.tok.at
 		p.advance()
-		row = row.plus(part{p.unary(), op, at})
+		row = row.plus(part{e: p.unary(), op: op, at: at})
 		if len(row) > 2000 {
 			p.refuse("an expression of so many operators")
 		}
