@@ -9,8 +9,8 @@ import (
 )
 
 // The queue's goroutine, which says what became of an append, waits neither for a change that is
-// being undone nor for a chain: both may wait for the queue, or for the registry's medium. This test
-// hangs if it does.
+// being undone nor for a chain: both may wait for the queue, or for the registry's medium. This
+// test hangs if it does.
 func TestQueueWaitsForNoUndo(t *testing.T) {
 	for _, slow := range []string{"what is undone", "a chain"} {
 		t.Run(slow, func(t *testing.T) {
