@@ -123,6 +123,11 @@ func (i *Intake) accept(ctx context.Context, events []proto.Event) error {
 			return finish(nil, nil)
 		}
 	}
+	return i.keep(ctx, events)
+}
+
+// keep appends events that go to the queue as they are.
+func (i *Intake) keep(ctx context.Context, events []proto.Event) error {
 	p := i.frame(events)
 	err := i.queue.Append(ctx, *p...)
 	i.release(p)
@@ -194,7 +199,7 @@ func (i *Intake) submit(ctx context.Context, events []proto.Event, done func(err
 	if i.cache != nil {
 		for k := range events {
 			if isPosted(&events[k]) {
-				done(i.accept(ctx, events))
+				done(i.keep(ctx, events)) // the rules have had them
 				return nil
 			}
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
@@ -32,8 +33,10 @@ func (o *operator) printUplink(_ proto.UUID, u *proto.UplinkMsg) {
 	for _, d := range u.DeviceUpdateMsg {
 		fmt.Fprintf(&b, "device update %s\n", d.MsgType)
 	}
-	for range u.AlarmUpdateMsg {
-		b.WriteString("alarm\n")
+	for _, a := range u.AlarmUpdateMsg {
+		var j struct{ Type, Severity, Status, OriginatorName string }
+		_ = json.Unmarshal([]byte(a.Entity), &j) // of a message that says less, less is shown
+		fmt.Fprintf(&b, "alarm %s %s %s of %s\n", strconv.Quote(j.Type), j.Severity, j.Status, j.OriginatorName)
 	}
 	for _, r := range u.DeviceRpcCallMsg {
 		if r.ResponseMsg != nil {

@@ -78,6 +78,7 @@ type gateway struct {
 	registry *registry.Registry
 	history  *link.History
 	rules    *ruling.Rules
+	chain    [32]byte // hash of that of rules.file
 	minutes  *minutes.Log
 	// toldVersion: the cloud was told. The goroutine of waitForEnd owns it.
 	toldVersion bool

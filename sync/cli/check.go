@@ -13,6 +13,7 @@ import (
 	"edgesync/sync/config"
 	"edgesync/sync/doctor"
 	"edgesync/sync/plain"
+	"edgesync/sync/rules"
 	"edgesync/sync/status"
 	"edgesync/wal/disk"
 	"edgesync/wal/medium"
@@ -31,10 +32,17 @@ func (p *program) checkCommand(ctx context.Context, args []string) int {
 	}
 	l, err := complete(&settings, p.env)
 	printValues(p.stdout, l)
+	var chain []byte
+	if err == nil {
+		chain, err = chainOf(&l.Config)
+	}
 	if err != nil {
 		return p.fail(err)
 	}
 	printMedium(p.stdout, l)
+	if t, _ := rules.NewTrial(chain, rules.Options{}); t != nil { // nil: there is none
+		tellChains(p.stdout, "\nnote: ", t)
+	}
 	o := p.examine(l, nil)
 	for _, w := range doctor.Local(ctx, o) {
 		fmt.Fprint(p.stdout, "\n", plain.Fill("warning: ", w, 2))

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"slices"
 	"strings"
@@ -46,6 +47,10 @@ var live = []string{"batch.", "retry.", "reconnect.", "queue.flash_budget", "que
 // restart. A configuration that is wrong changes nothing. The goroutine of waitForEnd calls it.
 func (g *gateway) reload(ctx context.Context) {
 	l, err := g.load()
+	var chain []byte
+	if err == nil {
+		chain, err = chainOf(&l.Config)
+	}
 	if err != nil {
 		g.log.Error("the configuration was not read again: it is wrong, and what was in force stays", "error", err)
 		return
@@ -71,6 +76,13 @@ func (g *gateway) reload(ctx context.Context) {
 		if l.Config.Log.Level != before.Config.Log.Level {
 			_ = g.logs.set(l.Config.Log.Level) // package config has checked it
 		}
+	}
+	if h := sha256.Sum256(chain); h != g.chain && chain != nil && l.Config.Rules == g.begun.Config.Rules {
+		g.chain = h
+		g.rules.SetFile(chain)
+		now = append(now, "rules.file")
+	}
+	if len(now) > 0 {
 		g.log.Info("the configuration was read again", "changed", strings.Join(now, ", "))
 	}
 	g.loaded.Store(l)

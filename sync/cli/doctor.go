@@ -52,7 +52,11 @@ func (p *program) doctorCommand(ctx context.Context, args []string) int {
 	if done {
 		return code
 	}
-	o := p.examine(complete(&settings, p.env))
+	l, err := complete(&settings, p.env)
+	if err == nil {
+		_, err = chainOf(&l.Config)
+	}
+	o := p.examine(l, err)
 	if long {
 		o.Silence = o.Loaded.Config.Keepalive.Time
 	}

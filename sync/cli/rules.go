@@ -31,8 +31,10 @@ const rulesHelp = `Usage:
 try and eval work without an agent and without a cloud. EDGE is a rule chain as
 ThingsBoard's user interface exports it, or {"world":{"entities":[…],
 "attributes":{…},"latest":{…},"deviceProfiles":{…}},"downlinks":[…]} with chains
-as a server sends them. A line of STEPS is {"at":ms,"in":{"msgType",
-"originator","metadata","data"}}, {"at":ms,"in":null} to let time pass, or
+as a server sends them. A line of STEPS is, with any UUID for the device,
+{"at":ms,"in":{"msgType":"POST_TELEMETRY_REQUEST","originator":{"entityType":
+"DEVICE","id":"bc0f55fc-d999-5b11-8e60-6c4bedc035ef"},"metadata":{"deviceName":
+"a"},"data":{"t":21.5}}}, or {"at":ms,"in":null} to let time pass, or
 {"at":ms,"rpcAnswer":{"device","response"}}. For each the output has an object
 of lists: cloud, saved, attributes, device, failed, unsupported, dropped.
 
@@ -120,13 +122,7 @@ func (p *program) tryFile(w *bufio.Writer, edge, steps string, drop bool) error 
 	if t == nil {
 		return refused
 	}
-	for _, c := range t.Report() {
-		for _, n := range c.Nodes {
-			if n.Reason != "" {
-				fmt.Fprintf(p.stderr, "edgesync: rule chain %q: node %q is not executed: %s\n", c.Name, n.Name, n.Reason)
-			}
-		}
-	}
+	tellChains(p.stderr, "edgesync: ", t)
 	err = eachLine(steps, func(_ int, line []byte) error {
 		out, err := t.Step(line)
 		if err != nil {
@@ -136,6 +132,21 @@ func (p *program) tryFile(w *bufio.Writer, edge, steps string, drop bool) error 
 		return w.WriteByte('\n')
 	})
 	return errors.Join(refused, err)
+}
+
+// tellChains says what surprises in the chains of a trial, a line each: nodes that are not
+// executed, and facts.
+func tellChains(w io.Writer, before string, t *rules.Trial) {
+	for _, c := range t.Report() {
+		for _, n := range c.Nodes {
+			if n.Reason != "" {
+				fmt.Fprintf(w, "%srule chain %q: node %q is not executed: %s\n", before, c.Name, n.Name, n.Reason)
+			}
+		}
+		for _, f := range c.Facts() {
+			fmt.Fprintf(w, "%srule chain %q: %s\n", before, c.Name, f)
+		}
+	}
 }
 
 // eachLine calls do with each line of a file that is not blank, and its number, until there is an
@@ -155,10 +166,14 @@ func eachLine(name string, do func(n int, line []byte) error) error {
 	n := 0
 	for scan.Scan() {
 		n++
-		if len(bytes.TrimSpace(scan.Bytes())) == 0 {
+		line := bytes.TrimSpace(scan.Bytes())
+		if n == 1 {
+			line = bytes.TrimPrefix(line, []byte("\ufeff"))
+		}
+		if len(line) == 0 {
 			continue
 		}
-		if err := do(n, scan.Bytes()); err != nil {
+		if err := do(n, line); err != nil {
 			return inLine(name, n, err)
 		}
 	}

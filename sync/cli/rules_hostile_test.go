@@ -218,8 +218,9 @@ func TestBadRulesFile(t *testing.T) {
 	const nowhere = "connection 0 leads from or to a node that is not there"
 	export := func(metadata string) string { return `{"ruleChain":{"name":"x"},"metadata":` + metadata + `}` }
 	for text, word := range map[string]string{
-		"":                         "the rule chain's export: no JSON",
-		`{"ruleChain":{}`:          "the rule chain's export: no JSON",
+		"":                         "the rule chain's export: line 1: no JSON",
+		"{\r\n" + `"ruleChain":{}`: "the rule chain's export: line 2: no JSON",
+		"\ufeff" + strings.ReplaceAll(export("\n"+hostileNodes(hostilePush)+"\n"), "\n", "\r\n"): "", // of an editor
 		`[]`:                       `no rule chain's export: it is an object with "ruleChain" and "metadata"`,
 		export(`"nodes"`):          `no rule chain's export: it is an object with "ruleChain" and "metadata"`,
 		export(`{"nodes":7}`):      "",

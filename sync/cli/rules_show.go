@@ -90,6 +90,9 @@ func printNode(w io.Writer, n *ruling.Node) {
 	for _, relation := range relations {
 		fmt.Fprintf(w, ", %s %d", printable(relation), n.Out[relation])
 	}
+	if n.Ended > 0 {
+		fmt.Fprintf(w, ", ended %d", n.Ended)
+	}
 	if n.Failed > 0 {
 		fmt.Fprintf(w, ", failed %d", n.Failed)
 	}

@@ -19,7 +19,7 @@ func TestRulesShowsNamesInAnyScript(t *testing.T) {
 		printRules(&b, &ruling.Report{
 			Facts: []string{"fact " + name},
 			Chains: []ruling.Chain{{Name: name, Nodes: []ruling.Node{{
-				Name: "node " + name, Type: "a.b." + name, Out: map[string]uint32{"to " + name: 3},
+				Name: "node " + name, Type: "a.b." + name, Out: map[string]uint32{"to " + name: 3}, Ended: 7,
 				Reason: "why " + name, LastError: "failed " + name,
 			}}}},
 		})
@@ -36,7 +36,7 @@ func TestRulesShowsNamesInAnyScript(t *testing.T) {
 				t.Errorf("%q, want %q in line %d", lines, part, i)
 			}
 		}
-		if !strings.Contains(lines[4], ", to "+want+" 3") || !strings.Contains(lines[4], " "+want+" ") {
+		if !strings.Contains(lines[4], ", to "+want+" 3, ended 7") || !strings.Contains(lines[4], " "+want+" ") {
 			t.Errorf("%q", lines[4])
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -66,7 +67,7 @@ func TestRulesTryCorpus(t *testing.T) {
 		edge := strings.TrimSuffix(file, ".expect.jsonl") + ".json"
 		code, out, errs := ruled("try", edge, file, "--on-failure=drop")
 		want, got := values(t, read(t, file)), values(t, out)
-		if errs != "" && strings.Count(errs, "is not executed: ") != strings.Count(errs, "\n") {
+		if told := strings.Count(errs, "is not executed: ") + strings.Count(errs, "sends no telemetry"); told != strings.Count(errs, "\n") {
 			t.Error(errs)
 		}
 		if code != 0 || len(got) != len(want) {
@@ -235,6 +236,7 @@ func TestRulesBadFiles(t *testing.T) {
 	for text, says := range map[string]string{
 		`{}`:                         `neither "world" and "downlinks" of an edge nor a rule chain's export`,
 		"{\n" + `"world":` + deep:    `line 2: JSON that is nested more than 128 deep`,
+		"{\n" + `"world":{}`:         `line 2: no JSON`, // and ends there
 		`{"ruleChain":{}}`:           `no rule chain's export: it is an object with "ruleChain" and "metadata"`,
 		strings.Repeat(" ", 8<<20+1): `has more than 8388608 bytes`,
 		`{"ruleChain":{},"metadata":{"nodes":[{}]}}`: `node 0 has no type`,
@@ -289,11 +291,52 @@ func TestRulesTry(t *testing.T) {
 	if code, stdout, stderr = ruled("try", export, steps); code != 0 || stdout != want || stderr != "" {
 		t.Errorf("exit code %d, %s, stdout:\n%s\nwant:\n%s", code, stderr, stdout, want)
 	}
+	// A mark in front of either file, and what surprises in the chain.
+	odd := write(t, "odd.json", "\ufeff"+`{"ruleChain":{"name":"a"},"metadata":{"firstNodeIndex":0,`+
+		strings.Replace(push, "edge.TbMsgPushToCloudNode", "flow.TbAckNode", 1)+`,"connections":[]}}`)
+	code, stdout, stderr = ruled("try", odd, write(t, "marked.jsonl", "\ufeff"+read(t, steps)))
+	if code != 0 || !strings.HasPrefix(stdout, `{"at":5,"cloud":[],`) ||
+		stderr != `edgesync: rule chain "a": This chain sends no telemetry to the cloud.`+"\n" {
+		t.Errorf("exit code %d, %s, stdout:\n%s", code, stderr, stdout)
+	}
 	refused := write(t, "refused.json", `{"downlinks":[{"ruleChainUpdateMsg":{"id":`+id+`,"root":true},"ruleChainMetadataUpdateMsg":`+
 		`{"ruleChainId":`+id+`,"firstNodeIndex":0,`+push+`}},{"ruleChainMetadataUpdateMsg":{"ruleChainId":`+id+
 		`,"firstNodeIndex":7,`+push+`}}]}`)
 	code, stdout, stderr = ruled("try", refused, steps)
 	if code != exitFailed || stdout != want || !strings.Contains(stderr, "firstNodeIndex names no node") {
 		t.Errorf("exit code %d, %s, stdout:\n%s", code, stderr, stdout)
+	}
+}
+
+// TestCheckLooksAtRulesFile: check and doctor say what run would say of the file of a chain, and
+// what in it is not executed.
+func TestCheckLooksAtRulesFile(t *testing.T) {
+	const export = `{"ruleChain":{"name":"a"},"metadata":{"firstNodeIndex":0,"nodes":[` +
+		`{"type":"org.thingsboard.rule.engine.filter.TbJsFilterNode","name":"hot",` +
+		`"configuration":{"scriptLang":"TBEL","tbelScript":"return +;"}}%s],"connections":[]}}`
+	good := write(t, "good.json", fmt.Sprintf(export, ""))
+	bad := write(t, "bad.json", fmt.Sprintf(export, ",{}"))
+	args := func(command, file string) []string {
+		return []string{
+			command, "--cloud.host=127.0.0.1", "--cloud.port=1", "--cloud.routing_key=key-of-it", "--cloud.routing_secret=hush-hush",
+			"--data_dir=" + filepath.Join(t.TempDir(), "data"), "--rules.file=" + file,
+		}
+	}
+	const fine = "The configuration is fine."
+	code, out, errs := call(t, nil, args("check", good)...)
+	want := "note: rule chain \"a\": node \"hot\" is not executed: configuration: \"tbelScript\" does not compile: "
+	if code != exitOK || !strings.Contains(out, want) || !strings.Contains(out, fine) {
+		t.Errorf("%d: %s\n%s", code, errs, out)
+	}
+	want = "rules.file: " + bad + ": the rule chain's export: node 1 has no type\n"
+	code, out, errs = call(t, nil, args("check", bad)...)
+	if code != exitConfig || !strings.Contains(errs, want) || strings.Contains(out, fine) {
+		t.Errorf("%d: %s\n%s", code, errs, out)
+	}
+	if code, out, _ = call(t, nil, append(args("check", bad), "--rules.mode=off")...); code != exitOK || !strings.Contains(out, fine) {
+		t.Errorf("%d: %s", code, out)
+	}
+	if code, out, _ = call(t, nil, args("doctor", bad)...); code == exitOK || !strings.Contains(out, "✘ configuration  rules.file:") {
+		t.Errorf("%d: %s", code, out)
 	}
 }

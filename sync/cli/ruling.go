@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -25,11 +26,10 @@ func (g *gateway) openRules(latest *rest.Latest) (err error) {
 	if !g.env.has("GOGC") {
 		o.Much = windowMemory
 	}
-	if c.File != "" && !o.Off {
-		if o.File, err = readChain(c.File); err != nil {
-			return err
-		}
+	if o.File, err = chainOf(g.config); err != nil {
+		return err
 	}
+	g.chain = sha256.Sum256(o.File)
 	if g.rules, err = ruling.Open(o); err != nil {
 		return err
 	}
@@ -44,6 +44,14 @@ func (g *gateway) lastSeen(id proto.UUID) time.Time { return g.seen.Of(time.Now(
 func (g *gateway) isConnected(id proto.UUID) bool { return g.doors != nil && g.doors.Connected(id) }
 
 func (g *gateway) rulesDir() string { return filepath.Join(g.dir.Path, "rules") }
+
+// chainOf is the chain of rules.file; nil: none is executed.
+func chainOf(c *config.Config) ([]byte, error) {
+	if c.Rules.File == "" || c.Rules.Mode == "off" {
+		return nil, nil
+	}
+	return readChain(c.Rules.File)
+}
 
 // readChain reads the file of a rule chain. What is wrong with it is wrong with the configuration.
 func readChain(path string) ([]byte, error) {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -214,6 +215,25 @@ func TestRulesOfFile(t *testing.T) {
 	summed(t, n)
 	if n.Filtered != 1 || n.Made != 0 {
 		t.Errorf("filtered %d, made %d", n.Filtered, n.Made)
+	}
+	// Another chain in the file counts from SIGHUP on; a broken one changes nothing.
+	hup := func(text, says string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := syscall.Kill(r.PID(), syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		s.eventually(says, func() bool { return strings.Contains(r.log.String(), says) })
+	}
+	hup(`{"ruleChain":[]}`, "it is wrong, and what was in force stays")
+	head, body = chainTexts(proto.UUID{1}, "of a file, again", []string{postsNode, pushNode}, []string{"0>1:False"})
+	hup(`{"ruleChain":`+head+`,"metadata":`+body+`}`, `msg="the configuration was read again" changed=rules.file`)
+	s.ruled("of a file, again")
+	r.mustPost(t, "token-1", `{"ts":2,"values":{"t":32}}`)
+	if n := r.snapshot(); n.Filtered != 2 {
+		t.Errorf("filtered %d", n.Filtered)
 	}
 	r.Kill()
 	s.env = append(s.env, "EDGESYNC_RULES_MODE=off")

@@ -106,6 +106,7 @@ func TestTalkHandsOver(t *testing.T) {
 		if _, events := g.intake.count(); events != 3 || *handed != 3 {
 			t.Errorf("%d events, %d requests for net/http", events, *handed)
 		}
+		synctest.Wait() // the talk may end after net/http has answered
 		g.srv.mu.Lock()
 		if n := len(g.srv.talks); n != 0 {
 			t.Errorf("%d talks are left", n)

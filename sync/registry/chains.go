@@ -51,11 +51,39 @@ func (r *Registry) applyRuleChain(c *change) (bool, error) {
 	}
 	kept, e := r.applyEntity(c)
 	err = errors.Join(err, e)
-	if c.deleted && kept {
-		_, e := r.remove(ruleChainMetadata.key(c.id))
-		err = errors.Join(err, e)
+	for _, k := range [...]*kind{ruleChainMetadata, formerMetadata} {
+		if c.deleted && kept {
+			_, e := r.remove(k.key(c.id))
+			err = errors.Join(err, e)
+		}
 	}
 	return kept, err
+}
+
+// keepFormer keeps the metadata of a chain that are about to be replaced, unless older ones are
+// kept already: the new ones may turn out to be no chain.
+func (r *Registry) keepFormer(id proto.UUID, text []byte) {
+	key := ruleChainMetadata.key(id)
+	if former := formerMetadata.key(id); !r.same(key, text) && !r.has(former) {
+		if old, ok := r.get(key); ok {
+			_ = r.put(former, old) // where there is no room, the new ones count whatever they are
+		}
+	}
+}
+
+// FormerMetadata are the metadata that a chain had before, until GoodMetadata. Any goroutine.
+func (r *Registry) FormerMetadata(id proto.UUID) ([]byte, bool) { return r.get(formerMetadata.key(id)) }
+
+// GoodMetadata says that a chain's metadata are good, so that the former ones may go. It is staged.
+// Any goroutine.
+func (r *Registry) GoodMetadata(id proto.UUID) error {
+	if !r.has(formerMetadata.key(id)) {
+		return nil
+	}
+	r.lock()
+	defer r.unlock()
+	_, err := r.remove(formerMetadata.key(id))
+	return err
 }
 
 func rootFlag(text []byte) bool {

@@ -106,3 +106,65 @@ func TestKeptByChains(t *testing.T) {
 		t.Errorf("%s", text)
 	}
 }
+
+// The metadata that a chain had before stay, over a restart too, until the new ones are good, and
+// go with their chain.
+func TestFormerMetadata(t *testing.T) {
+	dir := t.TempDir()
+	r := open(t, dir)
+	id := proto.UUID{15: 1}
+	apply := func(m *proto.DownlinkMsg) {
+		t.Helper()
+		if _, err := r.Apply(m); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	metadata := func(n int) {
+		t.Helper()
+		apply(&proto.DownlinkMsg{RuleChainMetadataUpdateMsg: []*proto.RuleChainMetadataUpdateMsg{{
+			Entity: fmt.Sprintf(`{"ruleChainId":{"id":%q},"nodes":[{"name":"%d"}]}`, proto.FormatUUID(id), n),
+		}}})
+	}
+	want := func(n int) {
+		t.Helper()
+		text, ok := r.FormerMetadata(id)
+		if ok != (n > 0) || ok && !strings.Contains(string(text), fmt.Sprintf(`"name":"%d"`, n)) {
+			t.Errorf("the former ones are %s, want those of %d", text, n)
+		}
+	}
+	good := func() {
+		t.Helper()
+		if err := r.GoodMetadata(id); err != nil {
+			t.Error(err)
+		}
+	}
+	apply(chainDown(1, true))
+	metadata(1)
+	metadata(1)
+	want(0)
+	metadata(2)
+	want(1)
+	metadata(3) // nobody has called those of 2 good
+	want(1)
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r = open(t, dir)
+	want(1)
+	good()
+	want(0)
+	metadata(4)
+	want(3)
+	good()
+	metadata(5)
+	gone := chainDown(1, true)
+	gone.RuleChainUpdateMsg[0].MsgType = proto.UpdateMsgType_ENTITY_DELETED_RPC_MESSAGE
+	apply(gone)
+	want(0)
+	if got := r.Kinds(); got != "" {
+		t.Errorf("left %s", got)
+	}
+}

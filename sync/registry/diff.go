@@ -154,6 +154,7 @@ func (r *Registry) sweep() (removed int, err error) {
 	dropUnowned(userCredentials, users)
 	if r.fullSync {
 		dropUnowned(ruleChainMetadata, ruleChains)
+		dropUnowned(formerMetadata, ruleChains)
 	}
 	return removed, err
 }

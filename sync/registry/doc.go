@@ -39,6 +39,8 @@
 //	g id            an OTA package without its data; the data is the file DIR/ota/ID: ota.go,
 //	                ota_data.go
 //	e id            the id under which the cloud has an alarm that was raised here: alarm_ids.go
+//	M id            the metadata that a rule chain had before those that nobody has called good
+//	                yet: chains.go
 //	i key           that the record with this key was changed here: edits.go
 //
 // Memory holds the devices, the profiles and a key for each record; values are read from flash when

@@ -20,7 +20,7 @@ var shortNames = map[*kind]string{
 	alarmComments: "comment", customers: "customer",
 	relations: "relation", widgetsBundles: "bundle", widgetTypes: "widget", users: "user", userCredentials: "usercreds", otaPackages: "ota",
 	tenants: "tenant", tenantProfiles: "tenantprofile", resources: "resource", calculatedFields: "field",
-	attributes: "attrs", creations: "creation", calls: "call",
+	formerMetadata: "former", attributes: "attrs", creations: "creation", calls: "call",
 	{letter: edits}: "edit",
 }
 

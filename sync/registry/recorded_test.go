@@ -262,7 +262,7 @@ func TestRecordedEntities(t *testing.T) {
 		}
 		met++
 		for range 2 {
-			if got := r.Kinds("devprofile", "assetprofile"); got != w {
+			if got := r.Kinds("devprofile", "assetprofile", "former"); got != w {
 				t.Errorf("line %d: %q, want %q", line, got, w)
 			}
 			r.Close()
@@ -311,7 +311,7 @@ func TestRecordedPush(t *testing.T) {
 			}
 			if w, ok := kinds[line]; ok {
 				met++
-				if got := r.Kinds("devprofile", "device", "devcreds"); got != w {
+				if got := r.Kinds("devprofile", "device", "devcreds", "former"); got != w {
 					t.Errorf("line %d: %s, want %s", line, got, w)
 				}
 			}

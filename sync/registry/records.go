@@ -70,9 +70,12 @@ var (
 	attributes        = &kind{'@', "entityData", "", noSync}
 	creations         = &kind{letter: 'n'} // made here, see create.go
 	// persistent calls that wait for their device, then their answers, see calls.go
-	calls      = &kind{letter: 'j'}
-	otherIDs   = &kind{letter: 'e'} // of alarms that were raised here, see alarm_ids.go
-	sweptKinds = []*kind{
+	calls    = &kind{letter: 'j'}
+	otherIDs = &kind{letter: 'e'} // of alarms that were raised here, see alarm_ids.go
+	// metadata of chains that have been replaced by some of which nobody has said yet that they are
+	// good, see chains.go
+	formerMetadata = &kind{letter: 'M'}
+	sweptKinds     = []*kind{
 		assetProfiles, assets, entityViews, ruleChains, dashboards, customers,
 		widgetsBundles, widgetTypes, otaPackages, resources,
 	}

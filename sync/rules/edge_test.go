@@ -3,6 +3,8 @@ package rules
 import (
 	"strings"
 	"testing"
+
+	"edgesync/proto"
 )
 
 // Each connection of a relation that a node names takes part, two to one node too (RULES.md 3.2).
@@ -231,6 +233,14 @@ func TestListsOfScripts(t *testing.T) {
 		`transform.TbTransformMsgNode|js|{"scriptLang":"JS","jsScript":"return [{msg: 1}, 2, 'a', null, {}];"}`, push,
 	}, "0>1:Success")
 	want(t, e.post(t, 0, `{"a":1}`), `cloud 1; cloud {"a":1}; cloud {"a":1}; cloud {"a":1}; cloud {"a":1}`)
+	// A type is what is written of it.
+	for text, typ := range map[string]string{"5": "5", "true": "true", "''": PostTelemetry, "'A'": "A", "1.50": "1.5"} {
+		e.chain(t, rootID, true, []string{
+			tbel("transform.TbTransformMsgNode", "t", "return {msgType: "+text+"};"),
+			tbel("transform.TbTransformMsgNode", "u", "return {msg: msgType, msgType: '"+PostTelemetry+"'};"), push,
+		}, "0>1:Success", "1>2:Success")
+		want(t, e.post(t, 1, `{}`), `cloud "`+typ+`"`)
+	}
 }
 
 func TestAreasOfOldServers(t *testing.T) {
@@ -269,4 +279,58 @@ func TestCountsAndRelations(t *testing.T) {
 	e = one(t, `action.TbCreateRelationNode|c|{"direction":"FROM","relationType":"Uses","entityType":"ASSET","entityNamePattern":"room",`+
 		`"entityTypePattern":"other"}`, "Success", "Failure")
 	want(t, e.post(t, 0, `{}`), `cloud {"r":"Success","d":{},"m":1}; changes null`)
+}
+
+func TestDetailsOfCustomers(t *testing.T) {
+	e := one(t, `metadata.TbGetCustomerDetailsNode|c|{"fetchTo":"DATA","detailsList":["ADDITIONAL_INFO","ADDRESS2"]}`, "Success", "Failure")
+	customer := e.entities[Entity{"CUSTOMER", proto.UUID{15: 0xb1}}]
+	customer.set("additionalInfo", members("description", textTree("d")))
+	customer.set("address2", &tree{})
+	want(t, e.post(t, 0, `{}`), `cloud {"r":"Success","d":{"customer_additionalInfo":"d"},"m":1}`)
+}
+
+// An alarm without details has none before an update; a call needs a method.
+func TestNothingBefore(t *testing.T) {
+	e := testEdge(t, Options{})
+	e.chain(t, rootID, true, []string{
+		`filter.TbMsgTypeFilterNode|only|{"messageTypes":["POST_TELEMETRY_REQUEST"]}`,
+		`action.TbCreateAlarmNode|create|{"alarmType":"a","severity":"MAJOR","scriptLang":"TBEL",` +
+			`"alarmDetailsBuildTbel":"return msg.first ? null : {n: metadata.prevAlarmDetails == null};"}`, push,
+	}, "0>1:True", "1>2:Created", "1>2:Updated")
+	for i, result := range []string{`"details":null}`, `"details":{"n":true}}`, `"details":{"n":false}}`} {
+		if got := e.post(t, i, `{"first":`+map[bool]string{true: "true", false: "false"}[i == 0]+`}`); !strings.HasSuffix(got, result) {
+			t.Errorf("%d: %s, want %s", i, got, result)
+		}
+	}
+	e = one(t, `rpc.TbSendRPCRequestNode|call|{"timeoutInSeconds":5}`, "Failure")
+	for _, method := range []string{`{}`, `["a"]`} {
+		data := `{"method":` + method + `,"params":1}`
+		want(t, e.post(t, 0, data), `cloud {"r":"Failure","d":`+data+`,"m":1}`)
+	}
+}
+
+// Java's way to name all keys but some.
+func TestAllKeysButSome(t *testing.T) {
+	for keys, result := range map[string]string{
+		`"^(?!a$|b$).*"`:   `{"a":1,"b":2}`,
+		`"(?!(a|[b]$)).*"`: `{"a":1,"b":2,"ab":3}`,
+		`"(?!ab)a.*","b"`:  `{"ab":3,"c":4}`,
+		`"(?!a\\)).*"`:     `{}`,
+		`"(?!a"`:           `{"a":1,"b":2,"ab":3,"c":4}`,
+		`"(?!a)"`:          `{"a":1,"b":2,"ab":3,"c":4}`,
+		`"a","b|c"`:        `{"ab":3}`,
+		`"^a$"`:            `{"b":2,"ab":3,"c":4}`,
+		`"(?=a).*"`:        `{"a":1,"b":2,"ab":3,"c":4}`,
+		`"c","(?!\\"`:      `{"a":1,"b":2,"ab":3,"c":4}`,
+		`" a"," "`:         `{"a":1,"b":2,"ab":3,"c":4}`,
+		`"[ab]{1}(?i)B?"`:  `{"c":4}`,
+	} {
+		e := testEdge(t, Options{})
+		e.chain(t, rootID, true, []string{`transform.TbDeleteKeysNode|d|{"deleteFrom":"DATA","keys":[` + keys + `]}`, push}, "0>1:Success")
+		got := e.post(t, 0, `{"a":1,"b":2,"ab":3,"c":4}`)
+		got, _, _ = strings.Cut(strings.TrimPrefix(got, "cloud "), ";")
+		if got != result {
+			t.Errorf("%s: %s, want %s", keys, got, result)
+		}
+	}
 }

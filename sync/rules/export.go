@@ -13,7 +13,7 @@ func Export(text []byte) (head, metadata []byte, err error) {
 	if len(text) > MaxMetadata {
 		return nil, nil, faultAt("the rule chain's export has more than % bytes", MaxMetadata)
 	}
-	t, err := parseTree(string(text))
+	t, err := parseFile(text)
 	if err != nil {
 		return nil, nil, faultOn("the rule chain's export: %", err.Error())
 	}

@@ -14,6 +14,7 @@ type memory struct {
 	node       atomic.Pointer[node] // nil: the node is gone
 	begun      atomic.Bool
 	in, failed atomic.Uint32
+	ended      atomic.Uint32 // by a relation that is not connected, though others are
 
 	mu      sync.Mutex // guards what follows; not held while anything is called
 	last    string     // the last failure

@@ -74,7 +74,7 @@ func (r *round) alarmDetails(p *script.Program, before string) (details string, 
 	if !r.check(err) {
 		return "", false
 	}
-	if before != "" {
+	if before != "" && before != "null" {
 		args.Metadata = append(append([]script.Pair{}, args.Metadata...), script.Pair{Key: "prevAlarmDetails", Value: before})
 	}
 	v, err := p.Run(r.e.env(), args)

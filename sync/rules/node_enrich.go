@@ -242,7 +242,7 @@ func (f *mapped) details(prefix string, list []string) {
 		name := strings.ToLower(d)
 		field := name
 		if name == "additional_info" {
-			field = "additionalInfo.description"
+			name, field = "additionalInfo", "additionalInfo.description"
 		}
 		f.Mapping = addPair(f.Mapping, field, prefix+name)
 	}

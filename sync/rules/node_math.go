@@ -6,18 +6,21 @@ import (
 	"strings"
 )
 
-// operations are those of a math node but CUSTOM, as functions of expressions: how many
-// arguments, and the formula in TBEL (RULES.md 4.4).
+// operations are those of a math node that custom functions do not have by their names, as these
+// are written: how many arguments, and the formula in TBEL (RULES.md 4.4).
 var operations = table{
 	"ADD", "2msg.a + msg.b", "SUB", "2msg.a - msg.b", "MULT", "2msg.a * msg.b", "DIV", "2msg.a / msg.b",
-	"SIN", "1Math.sin(msg.a)", "SINH", "1Math.sinh(msg.a)", "COS", "1Math.cos(msg.a)", "COSH", "1Math.cosh(msg.a)",
-	"TAN", "1Math.tan(msg.a)", "TANH", "1Math.tanh(msg.a)", "ACOS", "1Math.acos(msg.a)", "ASIN", "1Math.asin(msg.a)",
-	"ATAN", "1Math.atan(msg.a)", "ATAN2", "2Math.atan2(msg.a, msg.b)", "EXP", "1Math.exp(msg.a)", "EXPM1", "1Math.expm1(msg.a)",
-	"SQRT", "1Math.sqrt(msg.a)", "CBRT", "1Math.cbrt(msg.a)", "GET_EXP", "1", "HYPOT", "2Math.hypot(msg.a, msg.b)",
-	"LOG", "1Math.log(msg.a)", "LOG10", "1Math.log10(msg.a)", "LOG1P", "1Math.log1p(msg.a)", "CEIL", "1Math.ceil(msg.a)",
-	"FLOOR", "1Math.floor(msg.a)", "FLOOR_DIV", "2", "FLOOR_MOD", "2", "ABS", "1Math.abs(msg.a)", "MIN", "2Math.min(msg.a, msg.b)",
-	"MAX", "2Math.max(msg.a, msg.b)", "POW", "2Math.pow(msg.a, msg.b)", "SIGNUM", "1Math.signum(msg.a)", "RAD",
-	"1msg.a * 0.017453292519943295", "DEG", "1msg.a * 57.29577951308232",
+	"ATAN2", "2Math.atan2(msg.a, msg.b)", "GET_EXP", "1", "HYPOT", "2Math.hypot(msg.a, msg.b)", "FLOOR_DIV", "2", "FLOOR_MOD", "2",
+	"MIN", "2Math.min(msg.a, msg.b)", "MAX", "2Math.max(msg.a, msg.b)",
+	"RAD", "1msg.a * 0.017453292519943295", "DEG", "1msg.a * 57.29577951308232",
+}
+
+// operation is what stands in the tables for an operation; "" if it is unknown.
+func operation(op string) string {
+	if spec := operations.find(op); spec != "" {
+		return spec
+	}
+	return functions.find(strings.ToLower(op))
 }
 
 // operate computes an operation. Division by zero is infinite.
@@ -43,7 +46,7 @@ func operate(op string, a, b float64) (float64, error) {
 		}
 		return float64(q), nil
 	}
-	return formula(operations.find(op)[1:], a, b)
+	return formula(operation(op)[1:], a, b)
 }
 
 // argument is one of a math node.
@@ -145,7 +148,7 @@ func (f *mathNode) prepare(_ *node, c *config) {
 	op, names, to := f.Operation, f.arguments(c), &f.Result
 	if is(op, "CUSTOM") {
 		f.custom, f.broken = parseExpression(f.Custom, names)
-	} else if spec := operations.find(op); spec == "" || len(f.args) != int(spec[0]-'0') {
+	} else if spec := operation(op); spec == "" || len(f.args) != int(spec[0]-'0') {
 		c.bad("operation", "is unknown, or has too many or too few arguments")
 	}
 	f.whole = to.Digits <= 0 || strings.Contains(" CEIL FLOOR GET_EXP ", " "+op+" ")

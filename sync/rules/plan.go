@@ -78,13 +78,32 @@ type holding interface {
 	again(e *Engine, n *node, m *Message)
 }
 
-// class says what is done instead of a node that is not executed (RULES.md 7.2).
+// class says by which relations a node gives messages on, beside Failure, and so what is done
+// instead of it where it is not executed (RULES.md 7.2).
 type class uint8
 
 const (
-	filter class = iota
-	other
+	filter  class = iota // True, False
+	other                // Success
+	several              // those of its configuration, or of its type
 )
+
+// never reports whether the node gives no message on by a relation, whatever comes.
+func (n *node) never(relation string) bool {
+	if n.work == nil || n.kind.class == several {
+		return false
+	}
+	names := [...]string{"Failure", "Success", "Success"}
+	if n.kind.class == filter {
+		names[1], names[2] = "True", "False"
+	}
+	for _, name := range names {
+		if strings.EqualFold(relation, name) {
+			return false
+		}
+	}
+	return true
+}
 
 // kind is a type of node.
 type kind struct {
@@ -354,6 +373,17 @@ func (n *node) place() int {
 		return -1
 	}
 	return n.index
+}
+
+// succeed takes over what a node remembers that this one is in place of, and its counters.
+func (n *node) succeed(old *node) {
+	n.mem = old.mem
+	n.mem.node.Store(n)
+	for i := range n.links {
+		if l := old.link(n.links[i].relation); l != nil {
+			n.links[i].taken = l.taken
+		}
+	}
 }
 
 // byKey is the node with a key; nil if there is none.

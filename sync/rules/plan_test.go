@@ -93,7 +93,7 @@ func wayOf(e *Engine, typ string) (Way, bool) {
 }
 
 // TestWaysCount: what takes a way without being run is counted at the nodes of the way, and at
-// those of the chain that replaces it.
+// those of the chain that replaces it, relations as nodes.
 func TestWaysCount(t *testing.T) {
 	e := testEdge(t, Options{})
 	nodes, links := []string{ack, save, push}, []string{"0>1:Success", "1>2:Success"}
@@ -124,17 +124,22 @@ func TestWaysCount(t *testing.T) {
 	count(3)
 	want(3, 3)
 	e.chain(t, rootID, true, append(nodes, onlyHot), links...)
-	want(3, 0) // a relation begins anew with its chain
+	want(3, 3) // the nodes are the same, and so are their relations
 	count(2)
-	want(5, 2)
-	want(5, 2)                 // telling it does not count it again
+	want(5, 5)
+	want(5, 5)                 // telling it does not count it again
 	runWay.Count(proto.UUID{}) // is counted where it runs
 	before, _ := e.e.WayOf(proto.UUID{}, PostTelemetry)
 	e.chain(t, rootID, true, nodes, links...)
 	before.Count(proto.UUID{}) // it was looked up before the chain was replaced
-	want(6, 0)
+	want(6, 6)
 	count(1)
-	want(7, 1)
+	want(7, 7)
+	e.chain(t, rootID, true, []string{`filter.TbMsgTypeFilterNode|posts|{"messageTypes":["POST_ATTRIBUTES_REQUEST"]}`, push}, "0>1:True")
+	count(2)
+	if n := e.e.Report()[0].Nodes[0]; n.Ended != 2 { // by False
+		t.Errorf("%+v", n)
+	}
 }
 
 // TestWaysCountTogether: writers that count at the same time, at all shards and while the chain is
@@ -312,7 +317,8 @@ func TestReport(t *testing.T) {
 		"0>1:Post telemetry", "1>2:Success", "0>3:Post attributes", "2>4:Success")
 	e.post(t, 0, `{"t":1}`)
 	r := e.e.Report()
-	if len(r) != 1 || !r[0].Root || r[0].Name != "n" || !r[0].Silent || !r[0].SilentAlarms {
+	// Behind kafka, which is not executed, telemetry goes up as it came.
+	if len(r) != 1 || !r[0].Root || r[0].Name != "n" || r[0].Silent || !r[0].SilentAlarms {
 		t.Fatalf("%+v", r)
 	}
 	n := r[0].Nodes
@@ -325,8 +331,56 @@ func TestReport(t *testing.T) {
 	e.chain(t, rootID, true, []string{onlyHot, push, alarm}, "0>1:True", "0>2:False", "2>1:Created")
 	e.post(t, 1, `{"t":null}`)
 	r = e.e.Report()
-	if r[0].Silent || r[0].SilentAlarms {
+	if r[0].Silent || r[0].SilentAlarms || r[0].Facts() != nil {
 		t.Errorf("%+v", r[0])
+	}
+	// A relation that a node has not, and one that it has and that leads nowhere.
+	e = testEdge(t, Options{})
+	e.chain(t, rootID, true, []string{onlyHot, push}, "0>1:Sucess")
+	e.post(t, 2, `{"t":31}`)
+	e.post(t, 3, `{"t":"hot"}`)
+	r = e.e.Report()
+	if n := r[0].Nodes[0]; n.Failed != 1 { // the second message fails once
+		t.Errorf("%+v", n)
+	}
+	want := `no message ever leaves node "hot" by "Sucess". This chain sends no telemetry to the cloud.`
+	if got := strings.Join(r[0].Facts(), " "); got != want || r[0].Nodes[0].Ended != 1 {
+		t.Errorf("%s %+v, want %s", got, r[0].Nodes[0], want)
+	}
+}
+
+// TestRelationsOfNodes: the class of each type agrees with the relations that a server offers.
+func TestRelationsOfNodes(t *testing.T) {
+	b, err := os.ReadFile("testdata/nodes.jsonl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	offered := 0
+	for line := range strings.Lines(string(b)) {
+		var j struct {
+			Type            string
+			Relations       []string
+			CustomRelations bool
+		}
+		if err := json.Unmarshal([]byte(line), &j); err != nil {
+			t.Fatal(err)
+		}
+		k := kindOf(strings.TrimPrefix(j.Type, typePrefix))
+		if k == nil || k.work == nil {
+			continue
+		}
+		n := &node{kind: k, work: k.work}
+		for _, r := range j.Relations {
+			if offered++; n.never(r) || n.never(strings.ToUpper(r)) {
+				t.Errorf("%s never leaves by %s", k.typ, r)
+			}
+		}
+		if j.CustomRelations && n.never("whatever") {
+			t.Errorf("%s has relations of its own", k.typ)
+		}
+	}
+	if offered < 100 {
+		t.Errorf("%d relations", offered)
 	}
 }
 

@@ -1,14 +1,18 @@
 package rules
 
-import "edgesync/proto"
+import (
+	"strconv"
+
+	"edgesync/proto"
+)
 
 // ChainReport is what people want to know of a chain (RULES.md 7.6).
 type ChainReport struct {
 	ID   proto.UUID
 	Name string
 	Root bool
-	// Silent: no push node can be reached by telemetry. SilentAlarms: alarms are created, and
-	// none of them can reach a push node.
+	// Silent: telemetry can reach no push node, nor a node that is not executed, behind which it
+	// goes up as it came. SilentAlarms: alarms are created, and none can reach a push node.
 	Silent, SilentAlarms bool
 	Nodes                []NodeReport
 }
@@ -19,6 +23,8 @@ type NodeReport struct {
 	Reason     string // why it is not executed; "" if it is
 	In, Failed uint32
 	Out        []RelationCount
+	Ended      uint32 // messages that left by a relation that is not connected, though others are
+	Never      string // a relation that is connected, and that the node has not; "": none
 	Last       string // the last failure
 	LastAt     int64  // ms since the epoch
 	Waiting    int    // messages in its windows or its delay
@@ -54,10 +60,30 @@ func (e *Engine) Report() []ChainReport {
 	return all
 }
 
+// Facts are what most surprises people who look at such a chain, in words.
+func (c *ChainReport) Facts() (facts []string) {
+	for i := range c.Nodes {
+		if n := &c.Nodes[i]; n.Never != "" { // the first one: what follows is seen when it is mended
+			facts = addString(facts, "no message ever leaves node "+strconv.Quote(n.Name)+" by "+strconv.Quote(n.Never)+".")
+			break
+		}
+	}
+	if c.Silent {
+		facts = addString(facts, "This chain sends no telemetry to the cloud.")
+	}
+	if c.SilentAlarms {
+		facts = addString(facts, "alarms are created, none is pushed.")
+	}
+	return facts
+}
+
 func (n *node) report() NodeReport {
 	m := n.mem
-	r := NodeReport{Name: n.name, Type: n.full, Reason: n.reason, In: m.in.Load(), Failed: m.failed.Load()}
+	r := NodeReport{Name: n.name, Type: n.full, Reason: n.reason, In: m.in.Load(), Failed: m.failed.Load(), Ended: m.ended.Load()}
 	for i := range n.links {
+		if n.never(n.links[i].relation) {
+			r.Never = n.links[i].relation
+		}
 		r.Out = append(r.Out, RelationCount{n.links[i].relation, n.links[i].taken.Load()})
 	}
 	lock(&m.mu)
@@ -76,12 +102,12 @@ func reaches(n *node, typ string, seen map[*node]bool) bool {
 		return false
 	}
 	seen[n] = true
-	if n.plain == plainPush || n.typ == "flow.TbRuleChainInputNode" {
+	if n.plain == plainPush || n.typ == "flow.TbRuleChainInputNode" || n.work == nil && typ == PostTelemetry {
 		return true
 	}
 	for i := range n.links {
 		l := &n.links[i]
-		if n.plain == plainSwitch && n.link(relationOf(typ)) != l {
+		if n.plain == plainSwitch && n.link(relationOf(typ)) != l || n.never(l.relation) {
 			continue
 		}
 		for _, to := range l.to {

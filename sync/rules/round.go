@@ -237,6 +237,9 @@ func (r *round) tell(names ...string) {
 				return
 			}
 		}
+		if len(r.n.links) > 0 {
+			r.n.mem.ended.Add(1)
+		}
 		r.done(r.m)
 	case 1:
 		r.at = r.to[0]
@@ -258,8 +261,8 @@ func (r *round) tell(names ...string) {
 
 // fail is the node's failure: relation Failure, or the message's end.
 func (r *round) fail(text string) {
-	r.n.mem.failure(r.e.opt.Now(), text)
 	if r.n.link("Failure") != nil {
+		r.n.mem.failure(r.e.opt.Now(), text)
 		r.tell("Failure")
 		return
 	}

@@ -66,6 +66,17 @@ func parseText(s string) (t *tree, bad int, err error) {
 	return t, 0, nil
 }
 
+// parseFile reads the JSON of a file that people made: editors put a mark in front of it, which
+// counts for nothing. An error says in which line it is.
+func parseFile(b []byte) (*tree, error) {
+	s := strings.TrimPrefix(string(b), "\ufeff")
+	t, bad, err := parseText(s)
+	if err != nil {
+		err = faultOn("line %: "+err.Error(), decimal(int64(1+strings.Count(s[:min(bad, len(s))], "\n"))))
+	}
+	return t, err
+}
+
 type parser struct {
 	s   string
 	i   int

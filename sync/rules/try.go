@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"sort"
-	"strings"
 
 	"edgesync/proto"
 )
@@ -44,10 +43,9 @@ var tryLists = [...]string{"cloud", "saved", "attributes", "device", "failed", "
 // (RULES.md 6), or one chain as people export it (Export). Without a trial the error is that of
 // the file; beside one it says which chains were refused, and the trial runs without them.
 func NewTrial(edge []byte, opt Options) (*Trial, error) {
-	text := string(edge)
-	in, bad, err := parseText(text)
+	in, err := parseFile(edge)
 	if err != nil {
-		return nil, fmt.Errorf("line %d: %w", 1+strings.Count(text[:bad], "\n"), err)
+		return nil, err
 	}
 	t := &Trial{
 		now: tryStart, entities: make(map[Entity]*tree), chains: make(map[string]proto.UUID),

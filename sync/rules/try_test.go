@@ -68,7 +68,8 @@ func TestExport(t *testing.T) {
 		t.Errorf("%s %s %v", head, metadata, err)
 	}
 	for text, word := range map[string]string{
-		"": "the rule chain's export: no JSON", "[]": "no rule chain's export", `{"ruleChain":{},"metadata":[]}`: "no rule chain's export",
+		"":   "the rule chain's export: line 1: no JSON",
+		"[]": "no rule chain's export", `{"ruleChain":{},"metadata":[]}`: "no rule chain's export",
 		`{"ruleChain":{},"metadata":{"nodes":[{}]}}`: "the rule chain's export: node 0 has no type",
 		strings.Repeat(" ", MaxMetadata+1):           "more than 4194304 bytes",
 	} {

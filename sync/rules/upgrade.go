@@ -12,7 +12,8 @@ type change struct {
 	lessThan int64 // the version that does not need it any more
 }
 
-// changes are the steps that a table can say (RULES.md 4.2). The others are in upgrade.
+// changes are the steps that a table can say (RULES.md 4.2), but those that say what is so anyway.
+// The others are in upgrade.
 var changes = [...]change{
 	{"TbGetAttributesNode", "fetchToData", "fetchTo", "DATA", "METADATA", 1},
 	{"TbGetDeviceAttrNode", "fetchToData", "fetchTo", "DATA", "METADATA", 1},
@@ -30,19 +31,12 @@ var changes = [...]change{
 	{"TbMsgAttributesNode", "", "sendAttributesUpdatedNotification", "false", "", 2},
 	{"TbMsgAttributesNode", "", "updateAttributesOnlyOnValueChange", "true", "", 2},
 	{"TbGetTelemetryNode", "", "fetchMode", "LAST", "", 2},
-	{"TbGetTelemetryNode", "", "orderBy", "ASC", "", 2},
-	{"TbGetTelemetryNode", "", "aggregation", "NONE", "", 2},
-	{"TbGetTelemetryNode", "", "limit", "1000", "", 2},
 }
 
 // upgrade brings a configuration from an older version to the one that is executed.
 func upgrade(typ string, from int64, t *tree) {
 	c := &config{t: t}
 	typ = typ[strings.IndexByte(typ, '.')+1:]
-	if typ == "TbGetTelemetryNode" && c.text("fetchMode") == "" {
-		t.set("orderBy", textTree("DESC"))
-		t.set("aggregation", textTree("NONE"))
-	}
 	for i := range changes {
 		s := &changes[i]
 		have := c.text(s.key)

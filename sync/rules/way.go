@@ -70,6 +70,8 @@ func (s *steps) tell() {
 		p.node.mem.in.Add(n)
 		if p.link != nil {
 			p.link.taken.Add(n)
+		} else if len(p.node.links) > 0 {
+			p.node.mem.ended.Add(n)
 		}
 	}
 }

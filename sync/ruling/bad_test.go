@@ -168,3 +168,81 @@ func TestValuesAtTheEdges(t *testing.T) {
 		g.want(list, `{"é ключ":`+want+`}`)
 	}
 }
+
+// Metadata that are no chain do not take the place of those that are executed, over a restart too;
+// what comes once they are good counts, and so it stays.
+func TestBadMetadataAfterARestart(t *testing.T) {
+	g := newRig(t)
+	g.chain(chainID, true, []string{hotNode, pushNode}, "0>1:True")
+	metadata := func(text string) {
+		t.Helper()
+		g.down(&proto.DownlinkMsg{RuleChainMetadataUpdateMsg: []*proto.RuleChainMetadataUpdateMsg{{
+			Entity: `{"ruleChainId":{"id":"` + proto.FormatUUID(chainID) + `"},` + text + `}`,
+		}}})
+		if g.changed.Swap(false) {
+			_ = g.load() // the report says it
+		}
+	}
+	restart := func() {
+		t.Helper()
+		g.close(true)
+		g.open()
+	}
+	check := func(problem string) {
+		t.Helper()
+		g.want(events(t, 1, `{"t":31}`), `{"t":31}`)
+		g.want(events(t, 1, `{"t":29}`), "")
+		if c := g.Report(true).Chains; len(c) != 1 || !strings.Contains(c[0].Problem, problem) || (c[0].Problem == "") != (problem == "") {
+			t.Errorf("%+v, want the problem %q", c, problem)
+		}
+	}
+	node := `"nodes":[{"type":"org.thingsboard.rule.engine.flow.TbAckNode","name":"n"}]`
+	metadata(`"firstNodeIndex":3,` + node)
+	check("names no node")
+	restart()
+	check("names no node")
+	metadata(node + `,"connections":[{"fromIndex":0,"toIndex":7,"type":"x"}]`)
+	check("not there")
+	restart()
+	check("not there")
+	g.chain(chainID, true, []string{hotNode, pushNode}, "0>1:True")
+	check("")
+	metadata(`"firstNodeIndex":0,` + node)
+	g.want(events(t, 1, `{"t":31}`), "")
+	restart()
+	g.want(events(t, 1, `{"t":31}`), "")
+	if text, ok := g.reg.FormerMetadata(chainID); ok {
+		t.Errorf("%s is kept", text)
+	}
+	g.close(false)
+}
+
+// A chain too many is executed once another one has gone.
+func TestOneChainTooMany(t *testing.T) {
+	g := newRig(t)
+	defer g.close(false)
+	var last error
+	chain := func(n int, how proto.UpdateMsgType) {
+		t.Helper()
+		id := proto.UUID{0xc0, 14: 1, 15: byte(n)}
+		ref := `{"id":"` + proto.FormatUUID(id) + `"}`
+		head := &proto.RuleChainUpdateMsg{MsgType: how, Entity: `{"id":` + ref + `,"name":"c"}`}
+		head.IdMSB, head.IdLSB = proto.Halves(id)
+		m := &proto.DownlinkMsg{RuleChainUpdateMsg: []*proto.RuleChainUpdateMsg{head}}
+		if how == proto.UpdateMsgType_ENTITY_CREATED_RPC_MESSAGE {
+			m.RuleChainMetadataUpdateMsg = []*proto.RuleChainMetadataUpdateMsg{{Entity: `{"ruleChainId":` + ref + `,"nodes":[]}`}}
+		}
+		g.down(m)
+		g.changed.Store(false)
+		last = g.load()
+	}
+	for n := range 201 {
+		if chain(n, proto.UpdateMsgType_ENTITY_CREATED_RPC_MESSAGE); (last == nil) != (n < 200) {
+			t.Fatalf("after %d chains: %v", n+1, last)
+		}
+	}
+	chain(7, proto.UpdateMsgType_ENTITY_DELETED_RPC_MESSAGE)
+	if r := g.Report(true); last != nil || len(r.Chains) != 200 || len(g.problems) != 0 {
+		t.Errorf("%d chains, %v, %v", len(r.Chains), g.problems, last)
+	}
+}

@@ -60,8 +60,8 @@ type callers struct {
 	waiting map[deviceCall]uint32     // of the engine, for the answers of devices
 	asked   map[string]asked
 	next    uint64
-	came    []coming // of the cloud, for its chains
-	down    int      // bytes of came
+	came    []coming     // for chains
+	down    [sources]int // bytes of came
 }
 
 // cloudCall is a call for a device that a chain has.

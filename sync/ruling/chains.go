@@ -1,9 +1,11 @@
 package ruling
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
-	"strconv"
+	"log/slog"
+	"strings"
 	"time"
 
 	"edgesync/proto"
@@ -38,10 +40,15 @@ func (r *Rules) load() error {
 		}
 		return true
 	})
+	gone := false
 	for id := range r.heads {
 		if !here[id] {
 			r.forgetChain(id)
+			gone = true
 		}
+	}
+	if gone && r.tryAgain() {
+		return r.load()
 	}
 	bodies := 0
 	r.Registry.Entities(proto.KindRuleChainMetadata, func(id proto.UUID, text []byte) bool {
@@ -50,9 +57,9 @@ func (r *Rules) load() error {
 		}
 		bodies++
 		if h := sha256.Sum256(text); r.bodies[id] != h {
+			_, begun := r.bodies[id]
 			r.bodies[id] = h
-			_, e := r.engine.Metadata(text)
-			note(id, e)
+			note(id, r.loadMetadata(id, text, !begun))
 		}
 		return true
 	})
@@ -66,6 +73,34 @@ func (r *Rules) load() error {
 	r.mu.Unlock()
 	r.sayFacts()
 	return err
+}
+
+// loadMetadata takes the metadata of a chain. While they are no chain, those before them count,
+// which are read again after a start.
+func (r *Rules) loadMetadata(id proto.UUID, text []byte, start bool) error {
+	if former, ok := r.Registry.FormerMetadata(id); ok && start {
+		_, _ = r.engine.Metadata(former)
+	}
+	if _, err := r.engine.Metadata(text); err != nil {
+		return err
+	}
+	_ = r.Registry.GoodMetadata(id) // else the former ones stay beside them, and do no harm
+	return nil
+}
+
+// tryAgain has chains read again that are not executed, now that another one has gone: there may
+// have been too many; false: there are none.
+func (r *Rules) tryAgain() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for id := range r.problems {
+		for _, taken := range [...]map[proto.UUID]sum{r.heads, r.bodies} {
+			if _, ok := taken[id]; ok {
+				taken[id] = sum{}
+			}
+		}
+	}
+	return len(r.problems) > 0
 }
 
 // sayFacts logs what people must know of the chains, once for each change.
@@ -84,11 +119,15 @@ func (r *Rules) sayFacts() {
 	r.root = root
 	r.mu.Unlock()
 	if changed && root.id != "" {
-		r.Log.Info("the root rule chain", "name", strconv.Quote(root.Name), "nodes", root.Nodes)
+		r.Log.Info("the root rule chain", "name", root.Name, "nodes", root.Nodes)
 	}
 	for _, f := range all.Facts {
 		if said[f] = true; !r.facts[f] {
-			r.Log.Info("rule chains: " + f)
+			level := slog.LevelInfo
+			if strings.Contains(f, " not executed: ") {
+				level = slog.LevelWarn
+			}
+			r.Log.Log(context.Background(), level, "rule chains: "+f)
 		}
 	}
 	r.facts = said
@@ -103,12 +142,22 @@ func (r *Rules) forgetChain(id proto.UUID) {
 	r.engine.Delete(id)
 }
 
+// SetFile has another chain count in place of that of Options.File, which is not nil.
+func (r *Rules) SetFile(text []byte) {
+	r.next.Store(&text)
+	r.changed.Store(true)
+	r.engine.Wake()
+}
+
 // loadFile takes a chain as ThingsBoard's UI exports it, once.
 func (r *Rules) loadFile() error {
-	if len(r.heads) > 0 {
+	text := r.File
+	if next := r.next.Swap(nil); next != nil {
+		text = *next
+	} else if len(r.heads) > 0 {
 		return nil
 	}
-	head, body, err := rules.Export(r.File)
+	head, body, err := rules.Export(text)
 	if err != nil {
 		return err
 	}

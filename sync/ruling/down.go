@@ -12,21 +12,32 @@ import (
 	"edgesync/sync/rules/script"
 )
 
-// maxDown bounds what comes from the cloud and waits to enter its chains, in bytes as on the wire
-// and downCost for each message.
+// source is where a message comes from that waits to enter its chain. Each source has a bound of
+// its own, so that none keeps another out: anybody on the local network can fail to provision.
+type source uint8
+
 const (
-	maxDown  = 512 << 10
-	downCost = 128
+	ofCloud  source = iota
+	ofCalls         // states of persistent calls
+	ofMade          // devices that were made here
+	ofFailed        // provisionings that failed
+	sources
 )
 
-// coming is what the cloud has sent, and waits to enter its chain.
+// maxDown bounds what waits of each source, in bytes as on the wire and downCost for each message.
+var maxDown = [sources]int{ofCloud: 512 << 10, ofCalls: 128 << 10, ofMade: 128 << 10, ofFailed: 32 << 10}
+
+const downCost = 128
+
+// coming is what has come, and waits to enter its chain.
 type coming struct {
 	do   func()
 	size int
+	from source
 }
 
-// cameIn runs the next of the cloud's messages that wait. Calls of devices, and the end, go between
-// two of them.
+// cameIn runs the next of the messages that wait. Calls of devices, and the end, go between two of
+// them.
 func (r *Rules) cameIn() {
 	c := &r.calls
 	c.mu.Lock()
@@ -42,7 +53,7 @@ func (r *Rules) cameIn() {
 	c.mu.Unlock()
 	next.do()
 	c.mu.Lock()
-	c.down -= next.size
+	c.down[next.from] -= next.size
 	more := len(c.came) > 0
 	c.mu.Unlock()
 	if more {
@@ -72,14 +83,14 @@ func (r *Rules) Coming(d *proto.DownlinkMsg) (came func()) {
 	return func() {
 		for i, d := range d.GetEntityData() {
 			if d.PostTelemetryMsg != nil && d.GetEntityType() == proto.DeviceEntity && r.cares() {
-				r.run(0, func() { r.heardOf(proto.UUIDOf(d.GetEntityIdMSB(), d.GetEntityIdLSB())) })
+				r.run(ofCloud, 0, func() { r.heardOf(proto.UUIDOf(d.GetEntityIdMSB(), d.GetEntityIdLSB())) })
 			}
 			if r.wanted(d) {
-				r.run(pb.Size(d), func() { r.cameFor(d, known[i]) })
+				r.run(ofCloud, pb.Size(d), func() { r.cameFor(d, known[i]) })
 			}
 		}
 		for _, m := range list {
-			r.run(0, func() {
+			r.run(ofCloud, 0, func() {
 				// The text is read now, so that a first sync of thousands does not wait in memory.
 				if text, ok := r.Registry.EntityText(m.Originator.Type, m.Originator.ID); ok {
 					m.Data = string(text)
@@ -118,13 +129,13 @@ func (r *Rules) known(d *proto.DownlinkMsg) map[int]map[string]bool {
 }
 
 // run has something run later that takes so many bytes until then.
-func (r *Rules) run(size int, do func()) {
+func (r *Rules) run(from source, size int, do func()) {
 	size += downCost
 	c := &r.calls
 	c.mu.Lock()
-	if c.down+size <= maxDown {
-		c.down += size
-		c.came = append(c.came, coming{do, size})
+	if c.down[from]+size <= maxDown[from] {
+		c.down[from] += size
+		c.came = append(c.came, coming{do, size, from})
 		c.mu.Unlock()
 		rouse(c.wake)
 		return
@@ -185,7 +196,7 @@ func (r *Rules) Made(c *proto.Creation) {
 	if c.Gateway != (proto.UUID{}) {
 		m.Metadata = append(m.Metadata, pair("gatewayId", proto.FormatUUID(c.Gateway)))
 	}
-	r.run(len(m.Data), func() { r.handleQuietly(m) })
+	r.run(ofMade, len(m.Data), func() { r.handleQuietly(m) })
 }
 
 // Provisioned has the message of a provisioning request run that is about a device (RULES.md 2.2).
@@ -194,11 +205,11 @@ func (r *Rules) Provisioned(device proto.UUID, ok bool, key, credentialsType str
 	if r.Off {
 		return
 	}
-	typ := "PROVISION_FAILURE"
+	typ, from := "PROVISION_FAILURE", ofFailed
 	if ok {
-		typ = "PROVISION_SUCCESS"
+		typ, from = "PROVISION_SUCCESS", ofMade
 	}
-	r.run(len(key), func() {
+	r.run(from, len(key), func() {
 		text, here := r.Registry.EntityText(proto.DeviceEntity, device)
 		if !here {
 			return

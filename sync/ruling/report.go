@@ -52,7 +52,8 @@ type Node struct {
 	Reason    string            `json:"reason,omitempty"`  // why not
 	Instead   string            `json:"instead,omitempty"` // what is done instead
 	In        uint32            `json:"in"`
-	Out       map[string]uint32 `json:"out,omitempty"` // by relation
+	Out       map[string]uint32 `json:"out,omitempty"`   // by relation
+	Ended     uint32            `json:"ended,omitempty"` // left by a relation that leads nowhere, though others do
 	Failed    uint32            `json:"failed,omitempty"`
 	LastError string            `json:"last_error,omitempty"`
 	LastAt    int64             `json:"last_error_at,omitempty"` // ms since the epoch
@@ -174,7 +175,7 @@ func (r *Rules) Report(contents bool) *Report {
 				continue
 			}
 			node := Node{
-				Name: n.Name, Type: n.Type, Supported: n.Reason == "", Reason: told(n.Reason), In: n.In, Failed: n.Failed,
+				Name: n.Name, Type: n.Type, Supported: n.Reason == "", Reason: told(n.Reason), In: n.In, Ended: n.Ended, Failed: n.Failed,
 				LastError: told(n.Last), LastAt: n.LastAt, Waiting: n.Waiting, Windows: n.Windows,
 			}
 			if n.Reason != "" {
@@ -201,11 +202,8 @@ func (r *Rules) Report(contents bool) *Report {
 		if len(not) > 0 {
 			fact(name + "some of its nodes are not executed: " + strings.Join(not, ", ") + "; " + insteadWords + ".")
 		}
-		if in.Silent {
-			fact(name + "This chain sends no telemetry to the cloud.")
-		}
-		if in.SilentAlarms {
-			fact(name + "alarms are created, none is pushed.")
+		for _, f := range in.Facts() {
+			fact(name + f)
 		}
 		if chain.Problem != "" {
 			fact(name + "its last update is not executed: " + chain.Problem)
@@ -216,7 +214,7 @@ func (r *Rules) Report(contents bool) *Report {
 			fact("Chain " + proto.FormatUUID(id) + " is not executed: " + told(text))
 		}
 	}
-	if all.Root == "" {
+	if len(list) == 0 || !list[0].Root {
 		fact("No root chain is known: telemetry and attributes of devices go to the cloud.")
 	}
 	return all

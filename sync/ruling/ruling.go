@@ -77,8 +77,9 @@ type Rules struct {
 	// readsLatest: a node has read a latest value, so that what a refused message saved must go.
 	readsLatest atomic.Bool
 
-	changed  atomic.Bool        // chains in the registry
-	heads    map[proto.UUID]sum // what was taken of them
+	changed  atomic.Bool            // chains in the registry, or that of next
+	next     atomic.Pointer[[]byte] // in place of Options.File; nil: it is taken
+	heads    map[proto.UUID]sum     // what was taken of them
 	bodies   map[proto.UUID]sum
 	facts    map[string]bool       // that were logged
 	mu       sync.Mutex            // guards what follows

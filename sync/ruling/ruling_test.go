@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"edgesync/proto"
+	agent "edgesync/sync"
 	"edgesync/sync/device/payload"
 	"edgesync/sync/registry"
 	"edgesync/sync/rules"
@@ -44,9 +45,14 @@ type rig struct {
 	queue  []wal.Event
 	latest int
 	refuse error
+	queued func() // an append has come; nil: nobody is told
+	undoes func() // a latest value is undone; nil: nobody is told
 }
 
 func (g *rig) Append(_ context.Context, events ...wal.Event) error {
+	if g.queued != nil {
+		g.queued()
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.refuse != nil {
@@ -61,7 +67,12 @@ func (g *rig) Observe(events []proto.Event) { g.latest += len(events) }
 func (g *rig) Replace(_ proto.UUID, events []proto.Event) (undo func(), more func([]proto.Event)) {
 	before := g.latest
 	g.Observe(events)
-	return func() { g.latest = before }, g.Observe
+	return func() {
+		if g.undoes != nil {
+			g.undoes()
+		}
+		g.latest = before
+	}, g.Observe
 }
 
 func (g *rig) Value(proto.UUID, string) (ts int64, kv proto.KV, ok bool) { return 0, kv, false }
@@ -241,6 +252,11 @@ func (g *rig) want(list []proto.Event, want string) {
 	}
 }
 
+// forgetful is a cache of attributes.
+type forgetful struct{}
+
+func (forgetful) Posted(proto.UUID, string, *proto.PostAttributeMsg) error { return nil }
+
 // What a chain decides alone needs no look at the values: without any, and by the default chain,
 // events go to the queue as they are, and nothing is allocated.
 func TestPlainWays(t *testing.T) {
@@ -264,6 +280,22 @@ func TestPlainWays(t *testing.T) {
 	want := "switch 2 map[Post attributes:1 Post telemetry:1] save 1 map[Success:1] keep 1 map[Success:1] push 2 map[] push 0 map[] "
 	if counts != want {
 		t.Errorf("%s, want %s", counts, want)
+	}
+	// So they do once where the intake waits for the medium: the cache is to have attributes.
+	q, err := wal.Open(wal.Options{Dir: filepath.Join(g.dir, "queue"), Log: discard})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer q.Close()
+	intake := agent.NewIntake(q)
+	intake.Rule(g.Rules, func([]proto.Event) {})
+	intake.Remember(forgetful{})
+	done := make(chan error, 1)
+	if err := intake.Submit(t.Context(), attributes, func(err error) { done <- err }); err != nil || <-done != nil {
+		t.Fatal(err)
+	}
+	if n := g.Report(false).Chains[0].Nodes[2]; n.In != 2 || n.Out["Success"] != 2 {
+		t.Errorf("%+v", n)
 	}
 	if n := testing.AllocsPerRun(100, func() { _, _, _ = g.Take(one) }); n != 0 {
 		t.Errorf("%v allocations", n)
@@ -417,10 +449,26 @@ func TestFactsAreSaidOnce(t *testing.T) {
 	if n := strings.Count(log.String(), "This chain sends no telemetry to the cloud."); n != 1 {
 		t.Errorf("said %d times:\n%s", n, log.String())
 	}
-	g.chain(chainID, true, []string{saveNode, pushNode}, "0>1:Success")
+	g.chain(chainID, true, []string{saveNode, pushNode, `my.Node|odd|{}`}, "0>1:Success")
 	g.chain(chainID, true, []string{saveNode})
 	if n := strings.Count(log.String(), "This chain sends no telemetry to the cloud."); n != 2 {
 		t.Errorf("said %d times:\n%s", n, log.String())
+	}
+	for _, line := range []string{
+		`level=INFO msg="the root rule chain" name=c1 nodes=3`,
+		`level=WARN msg="rule chains: Chain \"c1\": some of its nodes are not executed: \"odd\"; `,
+	} {
+		if n := strings.Count(log.String(), line); n != 1 {
+			t.Errorf("%s: %d times in\n%s", line, n, log.String())
+		}
+	}
+	// A chain without a name is a chain.
+	ref := `{"entityType":"RULE_CHAIN","id":"` + proto.FormatUUID(chainID) + `"}`
+	if err := g.engine.Head([]byte(`{"id":` + ref + `,"name":"","root":true}`)); err != nil {
+		t.Fatal(err)
+	}
+	if f := g.Report(true).Facts; len(f) != 1 || f[0] != `Chain "": This chain sends no telemetry to the cloud.` {
+		t.Errorf("%q", f)
 	}
 }
 

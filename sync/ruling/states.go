@@ -17,7 +17,7 @@ func (r *Rules) callState(c *calls.Call, state, answer string) {
 		return
 	}
 	own := *c
-	r.run(len(own.Method)+len(own.Params)+len(own.Info)+len(answer), func() {
+	r.run(ofCalls, len(own.Method)+len(own.Params)+len(own.Info)+len(answer), func() {
 		r.handleQuietly(&rules.Message{
 			Type: "RPC_" + state, Originator: rules.Entity{Type: proto.DeviceEntity, ID: own.Device}, Time: r.Clock.Now(),
 			Data: r.callJSON(&own, state, answer),
