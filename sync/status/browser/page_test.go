@@ -211,6 +211,7 @@ func TestActions(t *testing.T) {
 	n.wait("document.querySelectorAll('#l-rows li').length === 15")
 	n.value("location.hash = 'rules'")
 	n.shows("u-chains", "not executed: no mail here")
+	n.shows("u-chains", "True 900, ended 5,310")
 	// The first stop of the keyboard leads to the content.
 	n.value("scrollTo(0, 0)")
 	n.value("document.activeElement.blur()")

@@ -284,7 +284,7 @@ func (s *site) others(w http.ResponseWriter, r *http.Request) bool {
 			"chains": []map[string]any{{"name": "Edge root", "root": true, "nodes": []map[string]any{
 				{
 					"name": "Door only", "type": "org.thingsboard.rule.engine.filter.TbJsFilterNode", "supported": true,
-					"in": 6210, "out": map[string]int{"True": 900, "False": 5310},
+					"in": 6210, "out": map[string]int{"True": 900}, "ended": 5310,
 				},
 				{
 					"name": "Notify", "type": "org.thingsboard.rule.engine.mail.TbSendEmailNode", "supported": false,
