@@ -195,23 +195,53 @@ func (c *config) seconds(key string, most int64) int64 {
 // matcher is a list of regular expressions, each for the whole key.
 type matcher func(key string) bool
 
+// matcher reads one. Java's (?!…) at the beginning, for all keys but some, is one of its own: Go's
+// expressions have none.
 func (c *config) matcher(key string) matcher {
-	all := ""
+	var all []*regexp.Regexp // pairs: what a key must be, and what it must not begin with, or nil
+	size := 0
 	for _, text := range c.list(key) {
-		if all += "|(?:" + text + ")"; len(all) > 10_000 {
+		text = strings.TrimPrefix(text, "^")
+		rest, but := strings.CutPrefix(text, "(?!")
+		if but {
+			i, open := 0, 1
+			for ; i < len(rest) && open > 0; i++ {
+				switch rest[i] {
+				case '\\':
+					i++
+				case '(':
+					open++
+				case ')':
+					open--
+				}
+			}
+			if open == 0 { // else it is no expression
+				text, rest = rest[i:], rest[:i-1]
+			}
+		}
+		if size += len(text) + len(rest); size > 10_000 {
 			c.bad(key, "is longer than 10000 bytes")
 			return nil
 		}
+		re, err := regexp.Compile("^(?:" + text + ")$")
+		var not *regexp.Regexp
+		if but && err == nil {
+			not, err = regexp.Compile("^(?:" + rest + ")")
+		}
+		if err != nil {
+			c.bad(key, "has a regular expression that is not supported: "+err.Error())
+			return nil
+		}
+		all = append(all, re, not)
 	}
-	if all == "" {
-		return func(string) bool { return false }
+	return func(key string) bool {
+		for i := 0; i < len(all); i += 2 {
+			if all[i].MatchString(key) && (all[i+1] == nil || !all[i+1].MatchString(key)) {
+				return true
+			}
+		}
+		return false
 	}
-	re, err := regexp.Compile("^(?:" + all[1:] + ")$")
-	if err != nil {
-		c.bad(key, "has a regular expression that is not supported: "+err.Error())
-		return nil
-	}
-	return re.MatchString
 }
 
 // program compiles the script of a node: the field is tbel or js, by scriptLang (RULES.md 5.1).

@@ -51,7 +51,8 @@ func TestTypesOfValues(t *testing.T) {
 		`10000000.0`: `1.0E7`, `123456789.5`: `1.234567895E8`, `9223372036854775807`: `9223372036854775807`,
 		`1.2345678901234567E18`: `1234567890123456700`, `92233720368547758080`: `"92233720368547758080"`, `1e19`: `"1e19"`,
 		`1.0E300`: `"1.0E300"`, `0.3333333333333333`: `0.3333333333333333`, `0.30000000000000004`: `"0.30000000000000004"`,
-		`1.234567890123456E-5`: `"1.234567890123456E-5"`, `1e-300`: `"1e-300"`, `0e5`: `0`, `1e99999999999`: `"1e99999999999"`,
+		`1.234567890123456E-5`: `"1.234567890123456E-5"`, `1e-300`: `"1e-300"`, `0e5`: `0`, `0e-5`: `0`, `-0e-5`: `0`,
+		`1e-99999999999`: `"1e-99999999999"`, `1e99999999999`: `"1e99999999999"`,
 		`"0012"`: `12`, `"1.50"`: `1.5`, `"-7"`: `-7`, `"100"`: `100`, `".5"`: `0.5`, `"5."`: `"5."`, `"1e5"`: `"1e5"`, `"+7"`: `"+7"`,
 		`""`: `""`, `"-"`: `"-"`, `true`: `true`, `{"a":[1.50]}`: `{"a":[1.5]}`,
 	} {
@@ -233,6 +234,14 @@ func TestListsOfScripts(t *testing.T) {
 		`transform.TbTransformMsgNode|js|{"scriptLang":"JS","jsScript":"return [{msg: 1}, 2, 'a', null, {}];"}`, push,
 	}, "0>1:Success")
 	want(t, e.post(t, 0, `{"a":1}`), `cloud 1; cloud {"a":1}; cloud {"a":1}; cloud {"a":1}; cloud {"a":1}`)
+	// A type is what is written of it.
+	for text, typ := range map[string]string{"5": "5", "true": "true", "''": PostTelemetry, "'A'": "A", "1.50": "1.5"} {
+		e.chain(t, rootID, true, []string{
+			tbel("transform.TbTransformMsgNode", "t", "return {msgType: "+text+"};"),
+			tbel("transform.TbTransformMsgNode", "u", "return {msg: msgType, msgType: '"+PostTelemetry+"'};"), push,
+		}, "0>1:Success", "1>2:Success")
+		want(t, e.post(t, 1, `{}`), `cloud "`+typ+`"`)
+	}
 }
 
 func TestAreasOfOldServers(t *testing.T) {
@@ -298,5 +307,31 @@ func TestNothingBefore(t *testing.T) {
 	for _, method := range []string{`{}`, `["a"]`} {
 		data := `{"method":` + method + `,"params":1}`
 		want(t, e.post(t, 0, data), `cloud {"r":"Failure","d":`+data+`,"m":1}`)
+	}
+}
+
+// Java's way to name all keys but some.
+func TestAllKeysButSome(t *testing.T) {
+	for keys, result := range map[string]string{
+		`"^(?!a$|b$).*"`:   `{"a":1,"b":2}`,
+		`"(?!(a|[b]$)).*"`: `{"a":1,"b":2,"ab":3}`,
+		`"(?!ab)a.*","b"`:  `{"ab":3,"c":4}`,
+		`"(?!a\\)).*"`:     `{}`,
+		`"(?!a"`:           `{"a":1,"b":2,"ab":3,"c":4}`,
+		`"(?!a)"`:          `{"a":1,"b":2,"ab":3,"c":4}`,
+		`"a","b|c"`:        `{"ab":3}`,
+		`"^a$"`:            `{"b":2,"ab":3,"c":4}`,
+		`"(?=a).*"`:        `{"a":1,"b":2,"ab":3,"c":4}`,
+		`"c","(?!\\"`:      `{"a":1,"b":2,"ab":3,"c":4}`,
+		`" a"," "`:         `{"a":1,"b":2,"ab":3,"c":4}`,
+		`"[ab]{1}(?i)B?"`:  `{"c":4}`,
+	} {
+		e := testEdge(t, Options{})
+		e.chain(t, rootID, true, []string{`transform.TbDeleteKeysNode|d|{"deleteFrom":"DATA","keys":[` + keys + `]}`, push}, "0>1:Success")
+		got := e.post(t, 0, `{"a":1,"b":2,"ab":3,"c":4}`)
+		got, _, _ = strings.Cut(strings.TrimPrefix(got, "cloud "), ";")
+		if got != result {
+			t.Errorf("%s: %s, want %s", keys, got, result)
+		}
 	}
 }

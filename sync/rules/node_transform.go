@@ -57,8 +57,10 @@ func transform(m *Message, v *script.Value, lang script.Language) error {
 	if v.Kind() != script.Map {
 		return faultOn("Wrong result type: %", v.Kind().String())
 	}
-	if t, ok := v.Member("msgType"); ok && isString(t) && t.Text() != "" {
-		m.Type = t.Text()
+	if t, ok := v.Member("msgType"); ok {
+		if text, _, err := plainOf(t, lang); err == nil && text != "" {
+			m.Type = text
+		}
 	}
 	if md, ok := v.Member("metadata"); ok && md.Kind() != script.Null {
 		if md.Kind() != script.Map {

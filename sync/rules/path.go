@@ -201,13 +201,45 @@ func (p *pathParser) whole() *int {
 
 // condition is a filter of a path: and, or, not, a comparison, or what exists.
 type condition struct {
-	op   string // && || !, a comparison as single reads them, "" for a value
+	op   operator
 	of   [2]*condition
 	what path // a value: from the item or the root
 	root bool
 	lit  *tree          // a value: a literal
 	re   *regexp.Regexp // of =~
 }
+
+// operator is what a condition is. Numbers are less code to tell apart than texts.
+type operator int8
+
+// operators are texts of comparisons, by operator. One that begins as another one is before it.
+var operators = [...]string{
+	"===", "!==", "==", "!=", "<=", ">=", "<", ">", "in ", "nin ", "contains ", "size ", "empty ", "anyof ", "noneof ", "subsetof ", "=~",
+}
+
+const (
+	opSame operator = iota
+	opOther
+	opEqual
+	opUnequal
+	opAtMost
+	opAtLeast
+	opLess
+	opMore
+	opIn
+	opNotIn
+	opContains
+	opSize
+	opEmpty
+	opAny
+	opNone
+	opSubset
+	opMatch
+	opValue
+	opNot
+	opAnd
+	opOr
+)
 
 // any reads ( … ).
 func (p *pathParser) any(depth int) *condition {
@@ -225,7 +257,7 @@ func (p *pathParser) logic(depth int) *condition {
 	left := p.conjunction(depth)
 	for p.space(); strings.HasPrefix(p.s[min(p.i, len(p.s)):], "||"); p.space() {
 		p.i += 2
-		left = &condition{op: "||", of: [2]*condition{left, p.conjunction(depth)}}
+		left = &condition{op: opOr, of: [2]*condition{left, p.conjunction(depth)}}
 	}
 	return left
 }
@@ -234,7 +266,7 @@ func (p *pathParser) conjunction(depth int) *condition {
 	left := p.single(depth)
 	for p.space(); strings.HasPrefix(p.s[min(p.i, len(p.s)):], "&&"); p.space() {
 		p.i += 2
-		left = &condition{op: "&&", of: [2]*condition{left, p.single(depth)}}
+		left = &condition{op: opAnd, of: [2]*condition{left, p.single(depth)}}
 	}
 	return left
 }
@@ -248,20 +280,17 @@ func (p *pathParser) single(depth int) *condition {
 			p.bad = true
 			return nil
 		}
-		return &condition{op: "!", of: [2]*condition{p.single(depth + 1)}}
+		return &condition{op: opNot, of: [2]*condition{p.single(depth + 1)}}
 	}
 	left := p.operand(depth)
 	p.space()
-	for _, op := range [...]string{
-		"===", "!==", "==", "!=", "<=", ">=", "=~", "<", ">", "in ", "nin ", "contains ",
-		"size ", "empty ", "anyof ", "noneof ", "subsetof ",
-	} {
+	for i, op := range operators {
 		if p.bad || !strings.HasPrefix(p.s[p.i:], op) {
 			continue
 		}
 		p.i += len(op)
-		c := &condition{op: op, of: [2]*condition{left}}
-		if op != "=~" {
+		c := &condition{op: operator(i), of: [2]*condition{left}}
+		if c.op != opMatch {
 			c.of[1] = p.operand(depth)
 			return c
 		}
@@ -289,9 +318,9 @@ func (p *pathParser) operand(depth int) *condition {
 	switch c := p.space(); {
 	case c == '@' || c == '$':
 		p.i++
-		return &condition{what: p.path(depth + 1), root: c == '$'}
+		return &condition{op: opValue, what: p.path(depth + 1), root: c == '$'}
 	case c == '\'' || c == '"':
-		return &condition{lit: textTree(p.quoted())}
+		return &condition{op: opValue, lit: textTree(p.quoted())}
 	case c == '[':
 		list := &tree{kind: isList}
 		for p.i++; !p.bad && p.space() != ']'; {
@@ -305,7 +334,7 @@ func (p *pathParser) operand(depth int) *condition {
 			}
 		}
 		p.i++
-		return &condition{lit: list}
+		return &condition{op: opValue, lit: list}
 	}
 	start := p.i
 	for p.i < len(p.s) && strings.IndexByte(" )&|<>=!,]", p.s[p.i]) < 0 {
@@ -313,5 +342,5 @@ func (p *pathParser) operand(depth int) *condition {
 	}
 	t, err := parseTree(p.s[start:p.i])
 	p.bad = p.bad || err != nil
-	return &condition{lit: t}
+	return &condition{op: opValue, lit: t}
 }

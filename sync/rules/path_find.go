@@ -254,13 +254,13 @@ func (s *search) value(c *condition, item *tree) *tree {
 
 func (s *search) holds(c *condition, item *tree) bool {
 	switch c.op {
-	case "":
+	case opValue:
 		return s.value(c, item) != nil
-	case "!":
+	case opNot:
 		return !s.holds(c.of[0], item)
-	case "&&":
+	case opAnd:
 		return s.holds(c.of[0], item) && s.holds(c.of[1], item)
-	case "||":
+	case opOr:
 		return s.holds(c.of[0], item) || s.holds(c.of[1], item)
 	}
 	a := s.value(c.of[0], item)
@@ -270,32 +270,32 @@ func (s *search) holds(c *condition, item *tree) bool {
 	b := s.value(c.of[1], item)
 	listed, both := a != nil && a.kind >= isText, a != nil && b != nil && a.kind == isList && b.kind == isList
 	switch c.op {
-	case "in ", "nin ":
-		return b != nil && b.kind >= isText && s.within(b, a) != is(c.op, "nin ")
-	case "contains ":
+	case opIn, opNotIn:
+		return b != nil && b.kind >= isText && s.within(b, a) != (c.op == opNotIn)
+	case opContains:
 		return s.within(a, b)
-	case "size ":
+	case opSize:
 		want, ok := b.number()
 		return ok && listed && a.kind != isObject && a.length() == int(want)
-	case "empty ":
+	case opEmpty:
 		return b != nil && listed && (a.length() == 0) == (b.kind == isTrue)
-	case "anyof ", "noneof ", "subsetof ":
+	case opAny, opNone, opSubset:
 		n := 0
 		for i := 0; both && i < len(a.items); i++ {
 			if s.within(b, a.items[i]) {
 				n++
 			}
 		}
-		if is(c.op, "subsetof ") {
+		if c.op == opSubset {
 			return both && n == len(a.items)
 		}
-		return both && n > 0 == is(c.op, "anyof ")
-	case "==":
+		return both && n > 0 == (c.op == opAny)
+	case opEqual:
 		return alike(a, b)
-	case "!=":
+	case opUnequal:
 		return !alike(a, b)
-	case "===", "!==":
-		return (alike(a, b) && a.kind == b.kind) == is(c.op, "===")
+	case opSame, opOther:
+		return (alike(a, b) && a.kind == b.kind) == (c.op == opSame)
 	}
 	if a == nil || b == nil || a.kind != b.kind {
 		return false
@@ -307,11 +307,11 @@ func (s *search) holds(c *condition, item *tree) bool {
 		less, same = x < y, x == y
 	}
 	switch c.op {
-	case "<":
+	case opLess:
 		return less
-	case "<=":
+	case opAtMost:
 		return less || same
-	case ">":
+	case opMore:
 		return !less && !same
 	}
 	return !less
