@@ -175,8 +175,7 @@ func (e *Engine) Metadata(text []byte) (changed bool, err error) {
 		old.tell(true)
 		for _, n := range old.nodes {
 			if next := c.byKey(n.key); next != nil && next.work != nil {
-				next.mem = n.mem
-				n.mem.node.Store(next)
+				next.succeed(n)
 				continue
 			}
 			e.dropCells(n)

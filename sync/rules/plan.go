@@ -375,6 +375,17 @@ func (n *node) place() int {
 	return n.index
 }
 
+// succeed takes over what a node remembers that this one is in place of, and its counters.
+func (n *node) succeed(old *node) {
+	n.mem = old.mem
+	n.mem.node.Store(n)
+	for i := range n.links {
+		if l := old.link(n.links[i].relation); l != nil {
+			n.links[i].taken = l.taken
+		}
+	}
+}
+
 // byKey is the node with a key; nil if there is none.
 //
 //go:noinline

@@ -93,7 +93,7 @@ func wayOf(e *Engine, typ string) (Way, bool) {
 }
 
 // TestWaysCount: what takes a way without being run is counted at the nodes of the way, and at
-// those of the chain that replaces it.
+// those of the chain that replaces it, relations as nodes.
 func TestWaysCount(t *testing.T) {
 	e := testEdge(t, Options{})
 	nodes, links := []string{ack, save, push}, []string{"0>1:Success", "1>2:Success"}
@@ -124,17 +124,17 @@ func TestWaysCount(t *testing.T) {
 	count(3)
 	want(3, 3)
 	e.chain(t, rootID, true, append(nodes, onlyHot), links...)
-	want(3, 0) // a relation begins anew with its chain
+	want(3, 3) // the nodes are the same, and so are their relations
 	count(2)
-	want(5, 2)
-	want(5, 2)                 // telling it does not count it again
+	want(5, 5)
+	want(5, 5)                 // telling it does not count it again
 	runWay.Count(proto.UUID{}) // is counted where it runs
 	before, _ := e.e.WayOf(proto.UUID{}, PostTelemetry)
 	e.chain(t, rootID, true, nodes, links...)
 	before.Count(proto.UUID{}) // it was looked up before the chain was replaced
-	want(6, 0)
+	want(6, 6)
 	count(1)
-	want(7, 1)
+	want(7, 7)
 	e.chain(t, rootID, true, []string{`filter.TbMsgTypeFilterNode|posts|{"messageTypes":["POST_ATTRIBUTES_REQUEST"]}`, push}, "0>1:True")
 	count(2)
 	if n := e.e.Report()[0].Nodes[0]; n.Ended != 2 { // by False

@@ -22,9 +22,10 @@ func (r *Rules) Entered(events []proto.Event, by registry.User, from, to int64) 
 		return func() {}
 	}
 	var list []*rules.Message
+	who := userOf(by)
 	add := func(messages ...*rules.Message) {
 		for _, m := range messages {
-			m.Metadata = append(m.Metadata, r.userOf(by, m)...)
+			m.Metadata = append(append(m.Metadata, who...), r.customerOf(by, m)...)
 		}
 		list = append(list, messages...)
 	}
@@ -92,9 +93,8 @@ func (f *fragment) appendSeries(b []byte, last int64) []byte {
 	return f.appendJSON(append(strconv.AppendInt(b, f.ts, 10), `,"values":`...))
 }
 
-// userOf names in metadata the user whose message it is, and the customer of what it is about, or
-// else the user's own.
-func (r *Rules) userOf(u registry.User, m *rules.Message) []script.Pair {
+// userOf names in metadata the user whose message it is.
+func userOf(u registry.User) []script.Pair {
 	var j struct{ Email, FirstName, LastName string }
 	_ = json.Unmarshal(u.Text, &j) // what has no name has none
 	list := []script.Pair{pair("userId", proto.FormatUUID(u.ID)), pair("userName", j.Email), pair("userEmail", j.Email)}
@@ -103,16 +103,21 @@ func (r *Rules) userOf(u registry.User, m *rules.Message) []script.Pair {
 			list = append(list, p)
 		}
 	}
+	return list
+}
+
+// customerOf names the customer of what a message is about, or else the user's own.
+func (r *Rules) customerOf(u registry.User, m *rules.Message) []script.Pair {
 	customer := rules.Entity{ID: u.Customer}
 	if strings.HasPrefix(m.Type, "ENTITY") || strings.HasPrefix(m.Type, "ALARM") {
 		if owner, ok := r.Owner(&m.Originator); ok {
 			customer = owner
 		}
 	}
-	if customer.ID != (proto.UUID{}) && customer.ID != proto.NullUUID {
-		list = append(list, pair("customerId", proto.FormatUUID(customer.ID)))
+	if customer.ID == (proto.UUID{}) || customer.ID == proto.NullUUID {
+		return nil
 	}
-	return list
+	return []script.Pair{pair("customerId", proto.FormatUUID(customer.ID))}
 }
 
 // entered are the messages of an event that people have made; none: it enters no chain.

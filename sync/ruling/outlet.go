@@ -47,20 +47,18 @@ func (t *take) saveValues(v *rules.Values) error {
 		return errNotHere
 	}
 	events, err := p.Attributes(b, v.Entity.ID, 0)
-	what := valuesOf{v.Entity.ID, scope}
-	was, noted := r.steps.own(what, t).(*registry.Replaced)
 	for i := 0; i < len(events) && err == nil; i++ {
 		f, ok := open(events[i].Fragment)
 		switch {
 		case !ok:
 		case t.shared: // it is not undone, so that nobody asks what was there before
 			err = r.Registry.KeepValues(v.Entity.ID, scope, v.Time, f.values())
-		case noted:
-			err = was.Replace(v.Time, f.values())
 		default:
-			was, noted = r.Registry.Replaced(v.Entity.ID, scope), true
+			was := own(t, valuesOf{v.Entity.ID, scope}, func() (*registry.Replaced, func()) {
+				was := r.Registry.Replaced(v.Entity.ID, scope)
+				return was, was.Undo
+			})
 			err = was.Replace(v.Time, f.values())
-			t.change(what, was, was.Undo)
 		}
 	}
 	return err
@@ -97,23 +95,23 @@ func (t *take) Change(c *rules.Change) error {
 // edit stores a change and has it go up.
 func (t *take) edit(kind proto.Kind, action proto.Action, update proto.UpdateMsgType, e registry.Edit, id proto.UUID) error {
 	e.Kind = kind
-	before, _ := t.Registry.EntityText(entityTypes[kind], id)
+	undo, what := registry.Edit{Kind: kind, ID: id}, any(edited{kind, id})
+	if kind == proto.KindRelation {
+		undo.Text, undo.Deleted, what = e.Text, !e.Deleted, e.Text
+	} else if !t.shared { // else it is not undone
+		before, _ := t.Registry.EntityText(entityTypes[kind], id)
+		undo.Text = string(before)
+	}
 	if err := t.Registry.Edit(0, e); err != nil {
 		return err
 	}
-	undo, what := registry.Edit{Kind: kind, ID: id, Text: string(before)}, any(edited{kind, id})
-	if kind == proto.KindRelation {
-		undo.Text, undo.Deleted, what = e.Text, !e.Deleted, e.Text
-	}
-	if n, ok := t.steps.own(what, t).(*uint64); ok {
-		*n++
-	} else {
-		n := uint64(1)
-		t.change(what, &n, func() {
+	*own(t, what, func() (*uint64, func()) {
+		n := new(uint64)
+		return n, func() {
 			_ = t.Registry.Edit(0, undo) // else it stays as it is
-			t.extra.Add(-n)
-		})
-	}
+			t.extra.Add(-*n)
+		}
+	})++
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.extra.Add(1)

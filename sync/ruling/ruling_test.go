@@ -45,9 +45,14 @@ type rig struct {
 	queue  []wal.Event
 	latest int
 	refuse error
+	queued func() // an append has come; nil: nobody is told
+	undoes func() // a latest value is undone; nil: nobody is told
 }
 
 func (g *rig) Append(_ context.Context, events ...wal.Event) error {
+	if g.queued != nil {
+		g.queued()
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.refuse != nil {
@@ -62,7 +67,12 @@ func (g *rig) Observe(events []proto.Event) { g.latest += len(events) }
 func (g *rig) Replace(_ proto.UUID, events []proto.Event) (undo func(), more func([]proto.Event)) {
 	before := g.latest
 	g.Observe(events)
-	return func() { g.latest = before }, g.Observe
+	return func() {
+		if g.undoes != nil {
+			g.undoes()
+		}
+		g.latest = before
+	}, g.Observe
 }
 
 func (g *rig) Value(proto.UUID, string) (ts int64, kv proto.KV, ok bool) { return 0, kv, false }

@@ -507,17 +507,16 @@ func (t *take) SaveAlarm(a *rules.Alarm) error {
 	if err := t.saveAlarm(a); err != nil || t.shared {
 		return err
 	}
-	after, _ := t.Registry.Entity(proto.KindAlarm, a.ID)
-	if of, ok := t.steps.own(a.ID, t).(*[]byte); ok { // changed again by another row
-		*of = after
-		return nil
-	}
-	t.change(a.ID, &after, func() {
-		if !there {
-			t.Registry.DropAlarm(a.ID, after)
-		} else if now, ok := t.Registry.Entity(proto.KindAlarm, a.ID); ok && bytes.Equal(now, after) {
-			_ = t.Registry.KeepAlarm(a.ID, before) // else it stays as it is
+	after := own(t, a.ID, func() (*[]byte, func()) {
+		after := new([]byte) // the last row's
+		return after, func() {
+			if !there {
+				t.Registry.DropAlarm(a.ID, *after)
+			} else if now, ok := t.Registry.Entity(proto.KindAlarm, a.ID); ok && bytes.Equal(now, *after) {
+				_ = t.Registry.KeepAlarm(a.ID, before) // else it stays as it is
+			}
 		}
 	})
+	*after, _ = t.Registry.Entity(proto.KindAlarm, a.ID)
 	return nil
 }

@@ -80,6 +80,17 @@ func (t *take) change(what, of any, undo func()) {
 	}
 }
 
+// own is what a further change of a thing needs that is to be undone with the last one. If that one
+// is not of the same take, begin gives what undoes this one.
+func own[T any](t *take, what any, begin func() (of T, undo func())) T {
+	if of, ok := t.Rules.steps.own(what, t).(T); ok {
+		return of
+	}
+	of, undo := begin()
+	t.change(what, of, undo)
+	return of
+}
+
 // refuse undoes what was done: the device sends the events again.
 func (t *take) refuse() {
 	s := &t.Rules.steps

@@ -104,33 +104,6 @@ func parseDoubling(r *run, a []*Value) *Value {
 	return parseDoubleText(r.textOrNull(a[0]), r.intAt(a, 1, 0), argBool(a[2]))
 }
 
-// box is parseInt and valueOf of a class of numbers: they read the whole text, or convert a number.
-func box(r *run, a []*Value) *Value {
-	v, kind := a[0], a[1].s
-	if v.isNumber() {
-		return r.castTo(v, kind)
-	}
-	s := r.argText(v)
-	size := 64
-	if is(kind, "int") || is(kind, "float") {
-		size = 32
-	}
-	var err error
-	if is(kind, "int") || is(kind, "long") {
-		var n int64
-		n, err = strconv.ParseInt(s, 10, size)
-		v = longOf(n)
-	} else {
-		var f float64
-		f, err = strconv.ParseFloat(strings.TrimSpace(s), size)
-		v = doubleOf(f)
-	}
-	if err != nil {
-		panic(failedOn("For input string: %", quote(s)))
-	}
-	return r.castTo(v, kind)
-}
-
 func toFixed(r *run, a []*Value) *Value {
 	v, digits := a[0], int(argInt(a[1]))
 	if v.k != Double {

@@ -67,7 +67,7 @@ func (p *parser) binary() *node {
 	for ; op != opNone; op = p.operatorHere() {
 		at := p.tok.at
 		p.advance()
-		row = row.plus(part{p.unary(), op, at})
+		row = row.plus(part{e: p.unary(), op: op, at: at})
 		if len(row) > 2000 {
 			p.refuse("an expression of so many operators")
 		}
@@ -340,7 +340,11 @@ func (p *parser) named(at int) *node {
 		for p.accept(".") {
 			n.s += "." + p.name()
 		}
-		if p.is("(") || !p.js {
+		if !p.js && p.accept("[") {
+			n.kids = clones([]*node{literal(at, textOf(n.s)), p.inner(p.expression)})
+			n.s = "$array"
+			p.expect("]")
+		} else if p.is("(") || !p.js {
 			n.kids = p.arguments()
 		}
 		return n
