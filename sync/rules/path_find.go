@@ -33,18 +33,18 @@ func (s *search) walk(p path, from *tree) (list []*tree, definite bool, err erro
 		part := p[i]
 		var next []*tree
 		if part.kind == byFunction {
-			if p[0].kind == byDepth { // all that was found is one list, or what is in it
-				all := &tree{kind: isList, items: list}
-				if is(part.names[0], "length") {
-					all.items = nil
-					for _, t := range list {
-						all.items = append(all.items, t.items...)
-					}
-				}
-				list, definite = []*tree{all}, true
-			}
 			if i != len(p)-1 {
 				err = errEmpty
+			}
+			if p[0].kind == byDepth { // all that was found is one list, whose lengths are summed
+				if is(part.names[0], "length") {
+					n := int64(0)
+					for _, t := range list {
+						n += int64(len(t.items))
+					}
+					return []*tree{wholeTree(n)}, true, err
+				}
+				list, definite = []*tree{{kind: isList, items: list}}, true
 			}
 			for _, t := range list {
 				v, bad := apply(part.names[0], part.names[1], t)
