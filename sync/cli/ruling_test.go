@@ -227,6 +227,10 @@ func TestRulesOfFile(t *testing.T) {
 		}
 		s.eventually(says, func() bool { return strings.Contains(r.log.String(), says) })
 	}
+	const instead = "The chain of rules.file counts, in place of those of the cloud."
+	if out, code := s.tool("rules"); code != 0 || !strings.HasPrefix(out, instead+"\n") {
+		t.Errorf("%d: %s", code, out)
+	}
 	hup(`{"ruleChain":[]}`, "it is wrong, and what was in force stays")
 	head, body = chainTexts(proto.UUID{1}, "of a file, again", []string{postsNode, pushNode}, []string{"0>1:False"})
 	hup(`{"ruleChain":`+head+`,"metadata":`+body+`}`, `msg="the configuration was read again" changed=rules.file`)
@@ -240,6 +244,9 @@ func TestRulesOfFile(t *testing.T) {
 	r = s.start()
 	r.mustPost(t, "token-1", `{"ts":3,"values":{"t":1}}`)
 	s.arrived(d, "t", 2)
+	if !strings.Contains(r.log.String(), `msg="rule chains: Rule chains are off (rules.mode): everything goes to the cloud."`) {
+		t.Error(r.log.String())
+	}
 	r.Kill()
 	if err := os.WriteFile(file, []byte(`{"ruleChain":[]}`), 0o600); err != nil {
 		t.Fatal(err)
