@@ -216,6 +216,10 @@ func TestRulesOfFile(t *testing.T) {
 	if n.Filtered != 1 || n.Made != 0 {
 		t.Errorf("filtered %d, made %d", n.Filtered, n.Made)
 	}
+	r.mustPost(t, "token-1", `{"ts":2,"values":{"t":"hot"}}`) // which fails, and goes up as it came
+	if n := r.snapshot(); n.RuleFailures != 1 {
+		t.Errorf("%d failures", n.RuleFailures)
+	}
 	// Another chain in the file counts from SIGHUP on; a broken one changes nothing.
 	hup := func(text, says string) {
 		t.Helper()
