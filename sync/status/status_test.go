@@ -321,7 +321,8 @@ func TestReport(t *testing.T) {
 // Messages that failed at nodes are told where people and machines look first.
 func TestRuleFailuresAreTold(t *testing.T) {
 	s := sample()
-	for n, want := range map[uint64]string{0: "", 1234: "\n  failed    1,234 messages at nodes of rule chains; \"edgesync rules\" says why\n"} {
+	const told = "\n  failed    1,234 messages at nodes of rule chains; \"edgesync rules\" says why\n"
+	for n, want := range map[uint64]string{0: "", 1234: told} {
 		s.RuleFailures = n
 		var b bytes.Buffer
 		if err := Print(&b, &s, s.Since, false); err != nil {
