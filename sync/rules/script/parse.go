@@ -16,8 +16,9 @@ type parser struct {
 	depth int
 	half  bool // inside an inline list or map of TBEL: a ":" ends a value (RULES.md 5.4.10)
 	nest  *nesting
-	bare  bool // in a branch or a loop's body without braces
-	inOff bool // JavaScript: `in` ends the expression, in the head of a for
+	bare  bool     // in a branch or a loop's body without braces
+	names []string // JavaScript: what is assigned to
+	inOff bool     // JavaScript: `in` ends the expression, in the head of a for
 }
 
 // nesting is what an inline list or map of TBEL remembers about the inline ones in it: the first
@@ -28,13 +29,13 @@ type nesting struct {
 	isMap bool // what it was
 }
 
-func parse(source string, lang Language) (body []*node) {
+func parse(source string, lang Language) (body []*node, assigned []string) {
 	p := &parser{lexer: lexer{src: source, js: lang == JavaScript}}
 	p.advance()
 	for p.tok.kind != tEnd {
 		body = addNode(body, p.statement())
 	}
-	return body
+	return body, p.names
 }
 
 //go:noinline
@@ -154,7 +155,8 @@ func (p *parser) end() {
 }
 
 // types are the words that TBEL takes in front of a declared name, without conversion.
-const types = "int long double float boolean byte char short String Integer Long Double Float Boolean Object List Map"
+const types = "int long double float boolean byte char short String Integer Long Double Float Boolean Byte Character Short Number Object " +
+	"Date List Map"
 
 func (p *parser) statement() *node {
 	p.deeper()

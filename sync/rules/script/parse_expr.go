@@ -28,6 +28,9 @@ func (p *parser) anyAssignment() *node {
 		if e.op != nName && (e.op != nMember && e.op != nIndex || op != opNone && is(p.tok.s, "=")) {
 			p.fail("nothing that a value can be assigned to")
 		}
+		if p.js && e.op == nName {
+			p.names = append(p.names, e.s)
+		}
 		at := p.tok.at
 		p.advance()
 		e = made(nAssign, at, e, p.assignment())
