@@ -94,7 +94,7 @@ type compiler struct {
 	f     *frame
 	later []func()
 	// of JavaScript: names that are assigned to somewhere; without a declaration they are global
-	assigned []string
+	assigned map[string]bool
 }
 
 //go:noinline

@@ -1,7 +1,5 @@
 package script
 
-import "slices"
-
 // What is known of an expression before it runs: where its names live, whom it calls, and which
 // paths lead into the arguments.
 
@@ -58,7 +56,7 @@ func (c *compiler) expr(n *node) {
 		n.v = regexpOf(compilePattern(n.s, n.v.s, scriptPattern))
 	case nTypeof:
 		if k := kids[0]; k.op == nName {
-			if _, ok := c.find(k.s); !ok && !slices.Contains(c.assigned, k.s) && !c.isClass(k.s) && c.routine(k.s) == nil && k.s != "NaN" && k.s != "Infinity" {
+			if _, ok := c.find(k.s); !ok && !c.assigned[k.s] && !c.isClass(k.s) && c.routine(k.s) == nil && k.s != "NaN" && k.s != "Infinity" {
 				n.op, n.v = nConst, textOf("undefined")
 				break
 			}
@@ -90,7 +88,7 @@ func (n *node) key() {
 // name reads a variable.
 func (c *compiler) name(n *node) {
 	p, ok := c.find(n.s)
-	if n.flag = !ok && slices.Contains(c.assigned, n.s); n.flag { // further below
+	if n.flag = !ok && c.assigned[n.s]; n.flag { // further below
 		p, ok = c.global(n.s), true
 	}
 	if ok {
