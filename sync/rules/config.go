@@ -219,7 +219,7 @@ func (c *config) matcher(key string) matcher {
 				text, rest = rest[i:], rest[:i-1]
 			}
 		}
-		if size += len(text) + len(rest); size > 10_000 {
+		if size += len(text) + len(rest) + 10; size > 10_000 { // so there are at most 1,000
 			c.bad(key, "is longer than 10000 bytes")
 			return nil
 		}
