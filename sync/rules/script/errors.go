@@ -69,7 +69,9 @@ func failedOn(text, word string) *Error { return failed(filled(text, word)) }
 func noNumber(s string) *Error { return failedOn("For input string: %", quote(s)) }
 
 //go:noinline
-func noDigits(s string) *Error { return failedOn("Value: % is not numeric or hexDecimal format!", `"`+s+`"`) }
+func noDigits(s string) *Error {
+	return failedOn("Value: % is not numeric or hexDecimal format!", `"`+s+`"`)
+}
 
 //go:noinline
 func failedKind(text string, v *Value) *Error { return failedOn(text, v.k.String()) }
