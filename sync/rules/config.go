@@ -199,40 +199,43 @@ type matcher func(key string) bool
 // expressions have none.
 func (c *config) matcher(key string) matcher {
 	var all []*regexp.Regexp // pairs: what a key must be, and what it must not begin with, or nil
-	size := 0
+	compile := func(text string) {
+		re, err := regexp.Compile("^(?:" + text)
+		if all = append(all, re); err != nil {
+			c.bad(key, "has a regular expression that is not supported: "+err.Error())
+		}
+	}
+	plain, size := "", 0
 	for _, text := range c.list(key) {
-		text = strings.TrimPrefix(text, "^")
-		rest, but := strings.CutPrefix(text, "(?!")
-		if but {
-			i, open := 0, 1
-			for ; i < len(rest) && open > 0; i++ {
-				switch rest[i] {
-				case '\\':
-					i++
-				case '(':
-					open++
-				case ')':
-					open--
-				}
-			}
-			if open == 0 { // else it is no expression
-				text, rest = rest[i:], rest[:i-1]
+		rest, but := strings.CutPrefix(strings.TrimPrefix(text, "^"), "(?!")
+		i, open := 0, 1
+		for ; but && i < len(rest) && open > 0; i++ {
+			switch rest[i] {
+			case '\\':
+				i++
+			case '(':
+				open++
+			case ')':
+				open--
 			}
 		}
-		if size += len(text) + len(rest) + 10; size > 10_000 { // so there are at most 1,000
+		if size += 5 + len(text); open == 0 {
+			size += 500 // what two machines take
+		}
+		switch {
+		case size > 10_000:
 			c.bad(key, "is longer than 10000 bytes")
 			return nil
+		case open == 0:
+			compile(rest[i:] + ")$")
+			compile(rest[:i-1] + ")")
+		default:
+			plain += "|(?:" + text + ")"
 		}
-		re, err := regexp.Compile("^(?:" + text + ")$")
-		var not *regexp.Regexp
-		if but && err == nil {
-			not, err = regexp.Compile("^(?:" + rest + ")")
-		}
-		if err != nil {
-			c.bad(key, "has a regular expression that is not supported: "+err.Error())
-			return nil
-		}
-		all = append(all, re, not)
+	}
+	if plain != "" {
+		compile(plain[1:] + ")$")
+		all = append(all, nil)
 	}
 	return func(key string) bool {
 		for i := 0; i < len(all); i += 2 {

@@ -349,11 +349,17 @@ func TestOrderOfFields(t *testing.T) {
 
 // Expressions of no length have a bound too; and nobody is the customer with the null id.
 func TestManyExpressions(t *testing.T) {
-	for n, reason := range map[int]string{900: "", 1100: `configuration: "keys" is longer than 10000 bytes`} {
+	const long = `configuration: "keys" is longer than 10000 bytes`
+	for _, c := range []struct {
+		n            int
+		text, reason string
+	}{{1999, "", ""}, {2000, "", long}, {18, "(?!a).*", ""}, {19, "(?!a).*", long}} {
 		e := testEdge(t, Options{})
-		e.chain(t, rootID, true, []string{`transform.TbDeleteKeysNode|d|{"keys":[` + strings.Repeat(`"",`, n) + `""]}`})
-		if got := e.e.first.Load().first.reason; got != reason {
-			t.Errorf("%d: %q, want %q", n, got, reason)
+		e.chain(t, rootID, true, []string{
+			`transform.TbDeleteKeysNode|d|{"keys":[` + strings.Repeat(`"`+c.text+`",`, c.n) + `"` + c.text + `"]}`,
+		})
+		if got := e.e.first.Load().first.reason; got != c.reason {
+			t.Errorf("%d: %q, want %q", c.n, got, c.reason)
 		}
 	}
 	e := one(t, `transform.TbChangeOriginatorNode|c|{"originatorSource":"CUSTOMER"}`, "Success", "Failure")
