@@ -156,8 +156,8 @@ func (p *parser) end() {
 }
 
 // types are the words that TBEL takes in front of a declared name, without conversion.
-const types = "int long double float boolean byte char short String Integer Long Double Float Boolean Byte Character Short Number Object " +
-	"Date List Map"
+const types = "int long double float boolean byte char short String Integer Long Double Float Boolean Byte Character Short Number " +
+	"Object Date List Map"
 
 func (p *parser) statement() *node {
 	p.deeper()
