@@ -56,7 +56,8 @@ func (c *compiler) expr(n *node) {
 		n.v = regexpOf(compilePattern(n.s, n.v.s, scriptPattern))
 	case nTypeof:
 		if k := kids[0]; k.op == nName {
-			if _, ok := c.find(k.s); !ok && !c.assigned[k.s] && !c.isClass(k.s) && c.routine(k.s) == nil && k.s != "NaN" && k.s != "Infinity" {
+			if _, ok := c.find(k.s); !ok && !c.assigned[k.s] && !c.isClass(k.s) && c.routine(k.s) == nil &&
+				k.s != "NaN" && k.s != "Infinity" {
 				n.op, n.v = nConst, textOf("undefined")
 				break
 			}
