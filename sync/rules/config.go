@@ -277,20 +277,13 @@ func knownScope(s string) bool {
 	return s == "CLIENT_SCOPE" || s == "SHARED_SCOPE" || s == "SERVER_SCOPE"
 }
 
-// unit is a unit of time as Java names it.
+// units are units of time as Java names them, in ms.
+var units = table{"", "60000", "MINUTES", "60000", "MILLISECONDS", "1", "SECONDS", "1000", "HOURS", "3600000", "DAYS", "86400000"}
+
 func (c *config) unit(key string) time.Duration {
-	switch c.text(key) {
-	case "MILLISECONDS":
-		return time.Millisecond
-	case "SECONDS":
-		return time.Second
-	case "", "MINUTES":
-		return time.Minute
-	case "HOURS":
-		return time.Hour
-	case "DAYS":
-		return 24 * time.Hour
+	ms, err := strconv.Atoi(units.find(c.text(key)))
+	if err != nil {
+		c.bad(key, "names no unit of time")
 	}
-	c.bad(key, "names no unit of time")
-	return time.Minute
+	return time.Duration(ms) * time.Millisecond
 }

@@ -366,3 +366,14 @@ func TestManyExpressions(t *testing.T) {
 	e.entities[Entity{"DEVICE", proto.UUID{15: 0xd1}}].set("customer", (&Entity{"CUSTOMER", proto.NullUUID}).ref())
 	want(t, e.post(t, 0, `{}`), `cloud {"r":"Failure","d":{},"m":1}`)
 }
+
+func TestUnitsOfTime(t *testing.T) {
+	for text, ms := range map[string]int64{
+		"": 60_000, "MILLISECONDS": 1, "SECONDS": 1000, "MINUTES": 60_000, "HOURS": 3_600_000, "DAYS": 86_400_000, "WEEKS": 0,
+	} {
+		c := &config{t: members("u", textTree(text))}
+		if got := c.unit("u").Milliseconds(); got != ms || (c.err != nil) != (ms == 0) {
+			t.Errorf("%q: %d ms, %v", text, got, c.err)
+		}
+	}
+}
