@@ -83,8 +83,10 @@ func printNode(w io.Writer, n *ruling.Node) {
 	typ := n.Type[strings.LastIndexByte(n.Type, '.')+1:]
 	fmt.Fprintf(w, "  %-28s %-30s in %d", printable(n.Name), printable(typ), n.In)
 	relations := make([]string, 0, len(n.Out))
-	for relation := range n.Out {
-		relations = append(relations, relation)
+	for relation, taken := range n.Out {
+		if taken > 0 { // a switch has many
+			relations = append(relations, relation)
+		}
 	}
 	sort.Strings(relations)
 	for _, relation := range relations {

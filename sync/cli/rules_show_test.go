@@ -19,7 +19,7 @@ func TestRulesShowsNamesInAnyScript(t *testing.T) {
 		printRules(&b, &ruling.Report{
 			Facts: []string{"fact " + name},
 			Chains: []ruling.Chain{{Name: name, Nodes: []ruling.Node{{
-				Name: "node " + name, Type: "a.b." + name, Out: map[string]uint32{"to " + name: 3}, Ended: 7,
+				Name: "node " + name, Type: "a.b." + name, Out: map[string]uint32{"to " + name: 3, "never": 0}, Ended: 7,
 				Reason: "why " + name, LastError: "failed " + name,
 			}}}},
 		})

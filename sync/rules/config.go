@@ -199,40 +199,43 @@ type matcher func(key string) bool
 // expressions have none.
 func (c *config) matcher(key string) matcher {
 	var all []*regexp.Regexp // pairs: what a key must be, and what it must not begin with, or nil
-	size := 0
+	compile := func(text string) {
+		re, err := regexp.Compile("^(?:" + text)
+		if all = append(all, re); err != nil {
+			c.bad(key, "has a regular expression that is not supported: "+err.Error())
+		}
+	}
+	plain, size := "", 0
 	for _, text := range c.list(key) {
-		text = strings.TrimPrefix(text, "^")
-		rest, but := strings.CutPrefix(text, "(?!")
-		if but {
-			i, open := 0, 1
-			for ; i < len(rest) && open > 0; i++ {
-				switch rest[i] {
-				case '\\':
-					i++
-				case '(':
-					open++
-				case ')':
-					open--
-				}
-			}
-			if open == 0 { // else it is no expression
-				text, rest = rest[i:], rest[:i-1]
+		rest, but := strings.CutPrefix(strings.TrimPrefix(text, "^"), "(?!")
+		i, open := 0, 1
+		for ; but && i < len(rest) && open > 0; i++ {
+			switch rest[i] {
+			case '\\':
+				i++
+			case '(':
+				open++
+			case ')':
+				open--
 			}
 		}
-		if size += len(text) + len(rest); size > 10_000 {
+		if size += 5 + len(text); open == 0 {
+			size += 500 // what two machines take
+		}
+		switch {
+		case size > 10_000:
 			c.bad(key, "is longer than 10000 bytes")
 			return nil
+		case open == 0:
+			compile(rest[i:] + ")$")
+			compile(rest[:i-1] + ")")
+		default:
+			plain += "|(?:" + text + ")"
 		}
-		re, err := regexp.Compile("^(?:" + text + ")$")
-		var not *regexp.Regexp
-		if but && err == nil {
-			not, err = regexp.Compile("^(?:" + rest + ")")
-		}
-		if err != nil {
-			c.bad(key, "has a regular expression that is not supported: "+err.Error())
-			return nil
-		}
-		all = append(all, re, not)
+	}
+	if plain != "" {
+		compile(plain[1:] + ")$")
+		all = append(all, nil)
 	}
 	return func(key string) bool {
 		for i := 0; i < len(all); i += 2 {
@@ -274,20 +277,13 @@ func knownScope(s string) bool {
 	return s == "CLIENT_SCOPE" || s == "SHARED_SCOPE" || s == "SERVER_SCOPE"
 }
 
-// unit is a unit of time as Java names it.
+// units are units of time as Java names them, in ms.
+var units = table{"", "60000", "MINUTES", "60000", "MILLISECONDS", "1", "SECONDS", "1000", "HOURS", "3600000", "DAYS", "86400000"}
+
 func (c *config) unit(key string) time.Duration {
-	switch c.text(key) {
-	case "MILLISECONDS":
-		return time.Millisecond
-	case "SECONDS":
-		return time.Second
-	case "", "MINUTES":
-		return time.Minute
-	case "HOURS":
-		return time.Hour
-	case "DAYS":
-		return 24 * time.Hour
+	ms, err := strconv.Atoi(units.find(c.text(key)))
+	if err != nil {
+		c.bad(key, "names no unit of time")
 	}
-	c.bad(key, "names no unit of time")
-	return time.Minute
+	return time.Duration(ms) * time.Millisecond
 }

@@ -51,7 +51,8 @@ func TestTypesOfValues(t *testing.T) {
 		`10000000.0`: `1.0E7`, `123456789.5`: `1.234567895E8`, `9223372036854775807`: `9223372036854775807`,
 		`1.2345678901234567E18`: `1234567890123456700`, `92233720368547758080`: `"92233720368547758080"`, `1e19`: `"1e19"`,
 		`1.0E300`: `"1.0E300"`, `0.3333333333333333`: `0.3333333333333333`, `0.30000000000000004`: `"0.30000000000000004"`,
-		`1.234567890123456E-5`: `"1.234567890123456E-5"`, `1e-300`: `"1e-300"`, `0e5`: `0`, `1e99999999999`: `"1e99999999999"`,
+		`1.234567890123456E-5`: `"1.234567890123456E-5"`, `1e-300`: `"1e-300"`, `0e5`: `0`, `0e-5`: `0`, `-0e-5`: `0`,
+		`1e-99999999999`: `"1e-99999999999"`, `1e99999999999`: `"1e99999999999"`,
 		`"0012"`: `12`, `"1.50"`: `1.5`, `"-7"`: `-7`, `"100"`: `100`, `".5"`: `0.5`, `"5."`: `"5."`, `"1e5"`: `"1e5"`, `"+7"`: `"+7"`,
 		`""`: `""`, `"-"`: `"-"`, `true`: `true`, `{"a":[1.50]}`: `{"a":[1.5]}`,
 	} {
@@ -331,6 +332,48 @@ func TestAllKeysButSome(t *testing.T) {
 		got, _, _ = strings.Cut(strings.TrimPrefix(got, "cloud "), ";")
 		if got != result {
 			t.Errorf("%s: %s, want %s", keys, got, result)
+		}
+	}
+}
+
+// Fields go into data in the order of a HashMap: name, label and type are in its buckets 8, 11, 12.
+func TestOrderOfFields(t *testing.T) {
+	e := one(t, `metadata.TbGetOriginatorFieldsNode|f|{"fetchTo":"DATA","dataMapping":{"name":"type","label":"name","type":"label"}}`,
+		"Success")
+	want(t, e.post(t, 0, `{"z":1}`), `cloud {"r":"Success","d":{"z":1,"name":"Hall","label":"thermostat","type":"th-1"},"m":1}`)
+	// Details of customers come in the order of their list.
+	e = one(t, `metadata.TbGetCustomerDetailsNode|c|{"fetchTo":"DATA","detailsList":["TITLE","EMAIL","ID"]}`, "Success")
+	want(t, e.post(t, 0, `{}`), `cloud {"r":"Success","d":{"customer_title":"ACME","customer_email":"a@b.c",`+
+		`"customer_id":"00000000-0000-0000-0000-0000000000b1"},"m":1}`)
+}
+
+// Expressions of no length have a bound too; and nobody is the customer with the null id.
+func TestManyExpressions(t *testing.T) {
+	const long = `configuration: "keys" is longer than 10000 bytes`
+	for _, c := range []struct {
+		n            int
+		text, reason string
+	}{{1999, "", ""}, {2000, "", long}, {18, "(?!a).*", ""}, {19, "(?!a).*", long}} {
+		e := testEdge(t, Options{})
+		e.chain(t, rootID, true, []string{
+			`transform.TbDeleteKeysNode|d|{"keys":[` + strings.Repeat(`"`+c.text+`",`, c.n) + `"` + c.text + `"]}`,
+		})
+		if got := e.e.first.Load().first.reason; got != c.reason {
+			t.Errorf("%d: %q, want %q", c.n, got, c.reason)
+		}
+	}
+	e := one(t, `transform.TbChangeOriginatorNode|c|{"originatorSource":"CUSTOMER"}`, "Success", "Failure")
+	e.entities[Entity{"DEVICE", proto.UUID{15: 0xd1}}].set("customer", (&Entity{"CUSTOMER", proto.NullUUID}).ref())
+	want(t, e.post(t, 0, `{}`), `cloud {"r":"Failure","d":{},"m":1}`)
+}
+
+func TestUnitsOfTime(t *testing.T) {
+	for text, ms := range map[string]int64{
+		"": 60_000, "MILLISECONDS": 1, "SECONDS": 1000, "MINUTES": 60_000, "HOURS": 3_600_000, "DAYS": 86_400_000, "WEEKS": 0,
+	} {
+		c := &config{t: members("u", textTree(text))}
+		if got := c.unit("u").Milliseconds(); got != ms || (c.err != nil) != (ms == 0) {
+			t.Errorf("%q: %d ms, %v", text, got, c.err)
 		}
 	}
 }

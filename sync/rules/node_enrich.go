@@ -119,6 +119,7 @@ type fields struct {
 	Mapping []script.Pair `conf:"dataMapping"`
 	Ignore  bool          `conf:"ignoreNullStrings"`
 	Data    bool          `conf:"fetchTo DATA"`
+	listed  bool          // in the order of Mapping, else in that of Java's HashMap
 }
 
 func (f *fields) do(r *round) { f.fetch(r, &r.m.Originator) }
@@ -134,8 +135,12 @@ func (f *fields) fetch(r *round, who *Entity) {
 	if !ok {
 		return
 	}
-	for i := range f.Mapping {
-		p := &f.Mapping[i]
+	order := hashOrder
+	if f.listed {
+		order = func(pairs []script.Pair) []script.Pair { return pairs }
+	}
+	var found []script.Pair
+	for _, p := range order(f.Mapping) {
 		v := fields.under(p.Key)
 		if v == nil {
 			continue
@@ -148,7 +153,10 @@ func (f *fields) fetch(r *round, who *Entity) {
 			continue
 		}
 		key, _ := r.m.pattern(p.Value)
-		to.put(key, textTree(value))
+		found = addPair(found, key, value)
+	}
+	for _, p := range order(found) {
+		to.put(p.Key, textTree(p.Value))
 	}
 	to.done(r)
 }
@@ -237,7 +245,7 @@ func (f *tenantDetails) prepare(*node, *config) { f.details("tenant_", f.Details
 
 // details are fields of a customer or tenant under names with a prefix.
 func (f *mapped) details(prefix string, list []string) {
-	f.Fields, f.Ignore, f.Mapping = true, true, nil
+	f.Fields, f.Ignore, f.listed, f.Mapping = true, true, true, nil
 	for _, d := range list {
 		name := strings.ToLower(d)
 		field := name

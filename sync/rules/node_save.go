@@ -88,13 +88,15 @@ func typed(v *tree) string {
 	}
 	digits, part, point := strings.Cut(mantissa, ".")
 	digits += part
-	behind := len(part) - exponent
+	behind := len(part) - min(max(exponent, -1<<20), 1<<20) // an int of 32 bits holds that
 	some := strings.TrimRight(digits, "0")
 	if point && mantissa == s || len(digits)-len(some) < behind && some != "" && some != "-" {
 		if behind <= 16 {
 			f, _ := strconv.ParseFloat(s, 64)
 			return string(appendDouble(nil, f+0)) // +0: no zero below zero
 		}
+	} else if some == "" || some == "-" {
+		return "0"
 	} else {
 		digits = digits[:len(digits)-min(max(behind, 0), len(digits)-len(some))]
 		if n, err := strconv.ParseInt(digits+strings.Repeat("0", min(max(-behind, 0), 20)), 10, 64); err == nil {

@@ -311,7 +311,7 @@ func (t *Trial) Owner(e *Entity) (Entity, bool) {
 		return *e, true
 	}
 	for _, key := range [...]string{"customer", "customerId"} {
-		if c := entityOf(t.entities[*e].get(key)); c.Type != "" {
+		if c := entityOf(t.entities[*e].get(key)); c.Type != "" && c.ID != proto.NullUUID {
 			return c, true
 		}
 	}

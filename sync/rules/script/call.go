@@ -168,11 +168,7 @@ func argInt(v *Value) int32 {
 	case Int, Bool, Char:
 		return int32(v.n)
 	case Text:
-		n, err := strconv.ParseInt(v.s, 10, 32)
-		if err != nil {
-			panic(failedOn("For input string: %", v.s))
-		}
-		return int32(n)
+		return int32(argWhole(v.s, 32))
 	}
 	f := argDouble(v)
 	if f > math.MaxInt32 {
@@ -184,10 +180,24 @@ func argInt(v *Value) int32 {
 	return toInt(f)
 }
 
+// argWhole is a text where a function or a cast wants a whole number.
+//
+//go:noinline
+func argWhole(s string, bits int) int64 {
+	n, err := strconv.ParseInt(s, 10, bits)
+	if err != nil {
+		panic(noNumber(s))
+	}
+	return n
+}
+
 //go:noinline
 func argLong(v *Value) int64 {
-	if v.k == Int || v.k == Long {
+	switch v.k {
+	case Int, Long:
 		return int64(v.n)
+	case Text:
+		return argWhole(v.s, 64)
 	}
 	return toLong(argDouble(v))
 }

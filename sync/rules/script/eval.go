@@ -1,7 +1,5 @@
 package script
 
-import "strings"
-
 // eval evaluates a resolved expression.
 func (r *run) eval(n *node) *Value {
 	kids := n.kids
@@ -10,8 +8,8 @@ func (r *run) eval(n *node) *Value {
 		return n.v
 	case nVariable:
 		v := *r.variable(n)
-		if v.k == Unset && r.lang == TBEL {
-			panic(failedOn("unresolvable property or identifier: %", n.s))
+		if v.k == Unset && (r.lang == TBEL || n.flag) {
+			break
 		}
 		return v
 	case nArgument:
@@ -468,25 +466,25 @@ func instanceOf(v *Value, class string) bool {
 	panic(failedOn("unresolvable property or identifier: %", class))
 }
 
-// castTo is (int) v and its like.
+// castTo is (int) v and its like; to the other classes v is what it was.
 func (r *run) castTo(v *Value, to string) *Value {
-	switch word := strings.ToLower(to); {
-	case is(word, "int") || is(word, "integer"):
-		return intOf(argInt(v))
-	case is(word, "long"):
-		return longOf(argLong(v))
-	case is(word, "float"):
-		return floatOf(float32(argDouble(v)))
-	case is(word, "double"):
-		return doubleOf(argDouble(v))
-	case is(word, "string"):
-		return textOf(r.javaText(v))
-	case is(word, "boolean"):
-		b, ok := asBool(v)
-		if !ok {
-			panic(failedKind("no boolean: %", v))
+	for i := range classKinds {
+		c := &classKinds[i]
+		if c.first != c.last || !oneOf(c.names, to) {
+			continue
 		}
-		return boolOf(b)
+		switch c.first {
+		case Int:
+			return intOf(argInt(v))
+		case Long:
+			return longOf(argLong(v))
+		case Float, Double:
+			return narrow(argDouble(v), c.first)
+		case Text:
+			return textOf(r.javaText(v))
+		case Bool:
+			return boolOf(argBool(v))
+		}
 	}
 	return v
 }

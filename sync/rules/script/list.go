@@ -70,29 +70,6 @@ func listSlice(r *run, a []*Value) *Value {
 	return r.copied(items[from:max(from, to)])
 }
 
-// listJoin is join of TBEL, which also takes the brackets of lists away, and the blank behind a
-// comma.
-func listJoin(r *run, a []*Value) *Value {
-	separator := ","
-	if len(a) > 1 {
-		separator = r.textAt(a, 1)
-	}
-	var b []byte
-	for i, v := range a[0].o.items {
-		if v.k <= Null {
-			panic(failed("null pointer: join of a list with null"))
-		}
-		if i > 0 {
-			b = addText(b, separator)
-		}
-		b = appendText(b, v, 0)
-	}
-	r.step(len(b) >> 5)
-	s := replaceAll(string(b), ", ", ",")
-	s = replaceAll(s, "[", "")
-	return r.text(replaceAll(s, "]", ""))
-}
-
 // insert puts values into a list; at is checked.
 //
 //go:noinline
@@ -168,27 +145,6 @@ func listTake(r *run, a []*Value) *Value {
 	v := o.items[i]
 	o.items = append(o.items[:i], o.items[i+1:]...)
 	return v
-}
-
-// listSplice is splice with its arguments as a list: from, how many, what goes in there.
-func listSplice(r *run, a []*Value) *Value {
-	o := r.changing(a)
-	with, n := a[1].o.items, len(o.items)
-	if len(with) == 0 {
-		if r.lang == TBEL {
-			need(with, 1, 1)
-		}
-		return r.list(nil)
-	}
-	from := r.clip(with[0], n, 0)
-	to := n
-	if len(with) > 1 {
-		to = from + max(0, min(r.intAt(with, 1, 0), n-from))
-	}
-	removed := r.copied(o.items[from:to])
-	o.items = append(o.items[:from], o.items[to:]...)
-	r.insert(o, from, with[min(2, len(with)):])
-	return removed
 }
 
 // become gives a list or map what another holds.

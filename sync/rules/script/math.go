@@ -28,21 +28,14 @@ func sign(f float64) float64 {
 func fround(f float64) float64 { return float64(float32(f)) }
 
 func mathAbs(_ *run, a []*Value) *Value {
-	switch v := a[0]; v.k {
-	case Int:
-		if int32(v.n) < 0 {
-			return negate(v)
-		}
-		return v
-	case Long:
-		if int64(v.n) < 0 {
-			return negate(v)
-		}
-		return v
-	case Float, Double:
-		return narrow(math.Abs(v.Number()), v.k)
+	v := a[0]
+	switch {
+	case v.k != Int && v.k != Long: // a text is a double
+		return narrow(math.Abs(argDouble(v)), v.k)
+	case int64(v.n) < 0:
+		return negate(v)
 	}
-	return doubleOf(math.Abs(argDouble(a[0])))
+	return v
 }
 
 func mathMax(_ *run, a []*Value) *Value { return extreme(a, true) }
@@ -68,35 +61,31 @@ func extreme(a []*Value, isMax bool) *Value {
 	case x.k == Float && y.k == Float:
 		kind = Float
 	}
-	if kind == Int || kind == Long {
-		m, n := argLong(x), argLong(y)
-		if kind == Int {
-			m, n = int64(intAs(x)), int64(intAs(y))
+	if kind > Long {
+		f, g := argDouble(x), argDouble(y)
+		if isMax {
+			return narrow(max(f, g), kind)
 		}
-		if (m > n) != isMax {
-			m = n
-		}
-		if kind == Int {
-			if x.k == Long || y.k == Long {
-				return longOf(m)
-			}
-			return intOf(int32(m))
-		}
-		return longOf(m)
+		return narrow(min(f, g), kind)
 	}
-	f, g := argDouble(x), argDouble(y)
-	if isMax {
-		return narrow(max(f, g), kind)
+	m, n := wholeAs(x, kind), wholeAs(y, kind)
+	if (m > n) != isMax {
+		m = n
 	}
-	return narrow(min(f, g), kind)
+	if kind == Int && x.k != Long && y.k != Long {
+		return intOf(int32(m))
+	}
+	return longOf(m)
 }
 
-// intAs is an argument of an int overload; a long beside an int stays a long.
-func intAs(v *Value) int64 {
-	if v.k == Long {
-		return int64(v.n)
+// wholeAs is an argument of an overload for whole numbers; a long beside an int stays a long.
+//
+//go:noinline
+func wholeAs(v *Value, kind Kind) int64 {
+	if kind == Int && v.k != Long {
+		return int64(argInt(v))
 	}
-	return int64(argInt(v))
+	return argLong(v)
 }
 
 func floorDivision(a []*Value, mod bool) *Value {

@@ -119,7 +119,7 @@ func (r *run) zoneNamed(name string) *time.Location {
 	return z
 }
 
-// parseOffset reads +h, +hh, +hhmm, +hh:mm or +hh:mm:ss at the beginning of s.
+// parseOffset reads +h, +hh, +hhmm, +hhmmss, +hh:mm or +hh:mm:ss at the beginning of s.
 func parseOffset(s string) (seconds int, rest string, ok bool) {
 	if s == "" || s[0] != '+' && s[0] != '-' {
 		return 0, s, false
@@ -140,7 +140,7 @@ func parseOffset(s string) (seconds int, rest string, ok bool) {
 	if len(digits) == 1 {
 		digits = "0" + digits
 	}
-	if digits == "" || len(digits)%2 != 0 || s[i-1] == ':' || colons > 0 && len(digits) != 2*colons+2 || colons == 0 && len(digits) > 4 {
+	if digits == "" || len(digits)%2 != 0 || s[i-1] == ':' || colons > 0 && len(digits) != 2*colons+2 {
 		return 0, s, false
 	}
 	n, _ := strconv.Atoi((digits + "0000")[:6])

@@ -28,6 +28,9 @@ func (p *parser) anyAssignment() *node {
 		if e.op != nName && (e.op != nMember && e.op != nIndex || op != opNone && is(p.tok.s, "=")) {
 			p.fail("nothing that a value can be assigned to")
 		}
+		if p.names != nil && e.op == nName {
+			p.names[e.s] = true
+		}
 		at := p.tok.at
 		p.advance()
 		e = made(nAssign, at, e, p.assignment())
@@ -67,7 +70,7 @@ func (p *parser) binary() *node {
 	for ; op != opNone; op = p.operatorHere() {
 		at := p.tok.at
 		p.advance()
-		row = row.plus(part{p.unary(), op, at})
+		row = row.plus(part{e: p.unary(), op: op, at: at})
 		if len(row) > 2000 {
 			p.refuse("an expression of so many operators")
 		}
@@ -340,7 +343,12 @@ func (p *parser) named(at int) *node {
 		for p.accept(".") {
 			n.s += "." + p.name()
 		}
-		if p.is("(") || !p.js {
+		if !p.js && p.accept("[") {
+			n.add(literal(at, textOf(n.s)))
+			n.add(p.inner(p.expression))
+			n.s = "$array"
+			p.expect("]")
+		} else if p.is("(") || !p.js {
 			n.kids = p.arguments()
 		}
 		return n

@@ -79,15 +79,9 @@ func textMatches(r *run, a []*Value) *Value {
 // textCut is the part of a text from one unit to another.
 func textCut(r *run, a []*Value) *Value {
 	s := r.textAt(a, 0)
-	from, to := r.intAt(a, 1, 0), r.intAt(a, 2, 0)
-	if ascii(s) {
-		n := len(s)
-		from, to = min(max(from, 0), n), min(to, n)
-		return textOf(s[from:max(from, to)])
-	}
-	all := utf16.Encode([]rune(s))
-	from, to = min(max(from, 0), len(all)), min(to, len(all))
-	return textOf(string(utf16.Decode(all[from:max(from, to)])))
+	n := units(s)
+	from := min(max(r.intAt(a, 1, 0), 0), n)
+	return textOf(cut(s, from, max(from, min(r.intAt(a, 2, 0), n))))
 }
 
 // textCode is the unit at a place, or -1.

@@ -212,6 +212,8 @@ func TestActions(t *testing.T) {
 	n.value("location.hash = 'rules'")
 	n.shows("u-chains", "not executed: no mail here")
 	n.shows("u-chains", "True 900, ended 5,310")
+	n.shows("u-note", "1,290,403 received + 120 made = ")
+	n.shows("u-note", " accepted + 5,310 filtered + 3 waiting + 900 merged. Telemetry of")
 	// The first stop of the keyboard leads to the content.
 	n.value("scrollTo(0, 0)")
 	n.value("document.activeElement.blur()")

@@ -90,6 +90,7 @@ func newSite(t *testing.T) *site {
 	}
 	s.snap = agent.Snapshot{
 		State: agent.Connected, Since: now.Add(-5 * hour), Running: true, Version: "1.4.0", At: now,
+		Received: 1290403, Made: 120, Filtered: 5310, Held: 3, Merged: 900,
 		Accepted: 1284310, Deployed: 1284300, Pending: 10, OldestPendingMS: 420,
 		HTTPAddress: "[::]:8080", MQTTAddress: "[::]:1883", MQTTConnections: 5, RSSBytes: 14 << 20,
 		FlashBytesToday: 13 << 20, FlashWearToday: 26 << 20, FlashYears: 84.25, UptimeMS: 11520000,

@@ -535,14 +535,16 @@
     try {
       const r = await get("rules");
       const tile = (k, v) => h("div", {}, h("dt", {}, k), h("dd", {}, count(v || 0)));
-      const left = n => Object.entries({...n.out, ...n.ended && {ended: n.ended}}).map(([k, v]) => k + " " + count(v)).join(", ");
+      const left = (n, least) => Object.entries({...n.out, ...n.ended && {ended: n.ended}}).filter(([, v]) => v >= least).map(([k, v]) => k + " " + count(v)).join(", ");
+      const sum = (s, ...names) => names.map(k => count(s[k] || 0) + " " + (k === "held" ? "waiting" : k)).join(" + ");
       el("u-tiles").replaceChildren(tile("made", r.made), tile("filtered", r.filtered), tile("merged", r.merged), tile("waiting", r.held), tile("failed", r.failed));
-      text("u-note", ["Mode " + r.mode + (r.root ? ", root chain " + r.root + (r.root_since ? " since " + moment(r.root_since) : "") : (r.chains || []).some(c => c.root) ? ", root chain without a name" : ", no root chain") + ".", ...(r.facts || [])].join(" "));
+      text("u-note", ["Mode " + r.mode + (r.root ? ", root chain " + r.root + (r.root_since ? " since " + moment(r.root_since) : "") : (r.chains || []).some(c => c.root) ? ", root chain without a name" : ", no root chain") + ".",
+        last && last.received ? sum(last, "received", "made") + " = " + sum(last, "accepted", "filtered", "held", "merged") + "." : "", ...(r.facts || [])].join(" "));
       el("u-chains").replaceChildren(...(r.chains || []).flatMap(c => [h("h2", {}, c.name + (c.root ? " (root)" : "")), c.problem && h("p", {class: "bad"}, c.problem), c.profiles && h("p", {}, "Of the profiles " + c.profiles.join(", ")),
         h("div", {class: "rows", role: "list", "aria-label": "Nodes of " + c.name}, ...c.nodes.map(n => row([cell(n.name), cell(count(n.in) + " in"),
           cell(n.failed ? count(n.failed) + " failed" : n.waiting ? count(n.waiting) + " wait" : "", n.failed ? "bad" : "dim"),
-          cell(n.supported ? n.last_error || left(n) : "not executed: " + n.reason, n.supported ? "" : "warning")],
-        () => more([["Type", n.type], ["Not executed", n.reason], ["Instead", n.instead], ["Left by", left(n)],
+          cell(n.supported ? n.last_error || left(n, 1) : "not executed: " + n.reason, n.supported ? "" : "warning")],
+        () => more([["Type", n.type], ["Not executed", n.reason], ["Instead", n.instead], ["Left by", left(n, 0)],
           ["Last failure", n.last_error && n.last_error + (n.last_error_at ? ", " + moment(n.last_error_at) : "")], ["Windows", n.windows && count(n.windows)]]))))]).filter(Boolean));
     } catch (e) { text("u-note", e.code === 404 ? "This agent executes no rules." : why(e)); }
   };
