@@ -68,6 +68,7 @@ type Snapshot struct {
 	Filtered        uint64     `json:"filtered"`
 	Held            uint64     `json:"held"`
 	Merged          uint64     `json:"merged"`
+	RuleFailures    uint64     `json:"rule_failures"`              // messages that failed at a node with no connection for that
 	RootChain       string     `json:"root_chain"`                 // name; "" while none is known
 	RootChainNodes  int        `json:"root_chain_nodes"`           // that it has
 	RootChainSince  *time.Time `json:"root_chain_since,omitempty"` // in this life

@@ -117,13 +117,24 @@ def firmware():
     firmware to a file named TITLE in the working directory."""
     token, title, checksum = SECRET.split(":")
     client = TBDeviceMqttClient("127.0.0.1", PORT, token, chunk_size=4096)
+    told, send = {}, client.send_telemetry  # by state, what is to be waited for
+
+    def tell(values, *more, **named):
+        info = send(values, *more, **named)
+        if isinstance(values, dict) and "fw_state" in values:
+            told[values["fw_state"]] = info
+        return info
+
+    client.send_telemetry = tell
     connect(client)
     client.get_firmware_update()
     print("ready", flush=True)
     for _ in range(LIMIT * 20):
-        if client.current_firmware_info.get("fw_state") == "UPDATED":
+        if "UPDATED" in told:
             break
         time.sleep(0.05)
+    for state in ("DOWNLOADING", "DOWNLOADED", "VERIFIED", "UPDATED"):
+        published(state, told[state])
     # A number that the server makes of the version on its way to an edge does not get here.
     expect("state", client.current_firmware_info, {"current_fw_title": title, "current_fw_version": "2.10", "fw_state": "UPDATED"})
     with open(title, "rb") as f:

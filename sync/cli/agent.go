@@ -491,6 +491,7 @@ func (g *gateway) snapshot() agent.Snapshot {
 	}
 	r := g.rules.Counts()
 	s.AddRules(r.Made, r.Filtered, r.Held, r.Merged)
+	s.RuleFailures = r.Failed
 	if root := g.rules.RootChain(); root.Nodes > 0 {
 		s.RootChain, s.RootChainNodes, s.RootChainSince = root.Name, root.Nodes, &root.Since
 	}

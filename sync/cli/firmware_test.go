@@ -110,12 +110,18 @@ func TestFirmwareWithThePythonSDK(t *testing.T) {
 	sum := sha256.Sum256(binary)
 	drive(t, func() { s.assignFirmware(d, binary) }, python, sdk(t), "firmware", port,
 		"token-0:"+firmwareTitle+":"+hex.EncodeToString(sum[:]))
+	var states []string
+	defer func() {
+		if t.Failed() {
+			t.Logf("states %q; the agent's log:\n%s", states, &r.log)
+		}
+	}()
 	s.eventually("the cloud hears of the update", func() bool {
-		var states []string // some come within one millisecond, and the later one counts
+		states = states[:0] // some come within one millisecond, and the later one counts
 		for _, row := range s.cloud.Tenant().Series(d.ID, "fw_state") {
 			states = append(states, row.Value.Str)
 		}
-		return slices.Contains(states, "VERIFIED") && states[len(states)-1] == "UPDATED"
+		return slices.Contains(states, "DOWNLOADING") && states[len(states)-1] == "UPDATED"
 	})
 	balanced(t, r.snapshot())
 }

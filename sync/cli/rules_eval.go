@@ -92,7 +92,9 @@ func evalLine(n int, line []byte, js bool) ([]byte, error) {
 		return nil, err
 	}
 	if lang != nil && *lang != "" {
-		js = strings.EqualFold(*lang, "JS")
+		if js = strings.EqualFold(*lang, "JS"); !js && !strings.EqualFold(*lang, "TBEL") {
+			return nil, errors.New(`"scriptLang" is TBEL or JS`)
+		}
 	}
 	language, args := script.TBEL, script.Arguments
 	if js {

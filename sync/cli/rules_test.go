@@ -206,6 +206,7 @@ func TestRulesBadFiles(t *testing.T) {
 		{"no JSON", "", "{\n" + script, 2, `, line 1: no JSON` + "\n"},
 		{"no object", "", script + "\n5\n", 2, `, line 2: no JSON object` + "\n"},
 		{"no script", "", script + "\n\n" + `{"n":3}`, 2, `, line 3: "script" is missing` + "\n"},
+		{"wrong language", "", `{"script":"return 1;","scriptLang":"LUA"}`, 1, `, line 1: "scriptLang" is TBEL or JS` + "\n"},
 		{"wrong type", "", `{"script":7}`, 1, `, line 1: "script" has the wrong type` + "\n"},
 		{"wrong metadata", "", `{"script":"return 1;","metadata":[]}`, 1, `, line 1: "metadata" has the wrong type` + "\n"},
 		{"long", "", script + "\n" + strings.Repeat(" ", maxLine+1), 1, `, line 2: more than 1048575 bytes` + "\n"},

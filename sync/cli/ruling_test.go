@@ -216,6 +216,10 @@ func TestRulesOfFile(t *testing.T) {
 	if n.Filtered != 1 || n.Made != 0 {
 		t.Errorf("filtered %d, made %d", n.Filtered, n.Made)
 	}
+	r.mustPost(t, "token-1", `{"ts":2,"values":{"t":"hot"}}`) // which fails, and goes up as it came
+	if n := r.snapshot(); n.RuleFailures != 1 {
+		t.Errorf("%d failures", n.RuleFailures)
+	}
 	// Another chain in the file counts from SIGHUP on; a broken one changes nothing.
 	hup := func(text, says string) {
 		t.Helper()
@@ -226,6 +230,10 @@ func TestRulesOfFile(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.eventually(says, func() bool { return strings.Contains(r.log.String(), says) })
+	}
+	const instead = "The chain of rules.file counts, in place of those of the cloud."
+	if out, code := s.tool("rules"); code != 0 || !strings.HasPrefix(out, instead+"\n") {
+		t.Errorf("%d: %s", code, out)
 	}
 	hup(`{"ruleChain":[]}`, "it is wrong, and what was in force stays")
 	head, body = chainTexts(proto.UUID{1}, "of a file, again", []string{postsNode, pushNode}, []string{"0>1:False"})
@@ -240,6 +248,9 @@ func TestRulesOfFile(t *testing.T) {
 	r = s.start()
 	r.mustPost(t, "token-1", `{"ts":3,"values":{"t":1}}`)
 	s.arrived(d, "t", 2)
+	if !strings.Contains(r.log.String(), `msg="rule chains: Rule chains are off (rules.mode): everything goes to the cloud."`) {
+		t.Error(r.log.String())
+	}
 	r.Kill()
 	if err := os.WriteFile(file, []byte(`{"ruleChain":[]}`), 0o600); err != nil {
 		t.Fatal(err)

@@ -16,6 +16,7 @@ import (
 // has not changed is left as it is. The goroutine of Run, or that of Open.
 func (r *Rules) load() error {
 	if r.Off {
+		r.sayFacts()
 		return nil
 	}
 	r.engine.SetLimit(r.Registry.NodeLimit())

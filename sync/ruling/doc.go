@@ -48,6 +48,9 @@
 //	rules/windows   a queue (package wal), which begins with the first window: the log of windows
 //	                (rules/doc.go). A value costs it about half of what it costs the event queue
 //
+// Where the medium has less than 512 KiB free, nothing more is kept, and messages go up as they
+// came: the queue must be able to take what comes of windows, for only then their log shrinks.
+//
 // Both are written together, by one goroutine, for all who wait: the log first. What of the log
 // waits no longer is given up from its head, once it is more than half of the log and 256 KiB;
 // what still waits there is written again at the end before. In memory a window is the same bytes

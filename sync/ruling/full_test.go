@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"edgesync/proto"
@@ -220,4 +221,32 @@ func TestPushedThoughNothingIsRemembered(t *testing.T) {
 	if err := g.reg.Close(); err != nil {
 		t.Error(err)
 	}
+}
+
+// On a medium that is nearly full no window takes the room that the queue needs to take what comes
+// of windows: messages go up as they came, what waits goes, and its log is given up.
+func TestWindowsLeaveRoomForTheQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t)
+		defer g.close(false)
+		g.chain(chainID, true, []string{windowNode, pushNode}, "0>1:Success")
+		one := events(t, 1, `{"n":1}`)
+		g.want(one, "")
+		for free, up := range map[int64]string{0: `{"n":1}`, spare - 1: `{"n":1}`, 2 * spare: "", 1 << 40: ""} {
+			g.journal.free = func(string) (int64, error) { return free, nil }
+			g.journal.write()
+			g.want(one, up)
+		}
+		g.journal.free = func(string) (int64, error) { return 0, nil }
+		g.journal.write()
+		time.Sleep(2 * time.Minute)
+		g.engine.Tick()
+		if err := g.flush(); err != nil {
+			t.Error(err)
+		}
+		g.journal.write()
+		if c := g.Counts(); c.Held != 0 || c.Merged != 3 || g.journal.open.Live != 0 {
+			t.Errorf("%+v, %d bytes wait in the log", c, g.journal.open.Live)
+		}
+	})
 }

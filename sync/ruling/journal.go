@@ -13,14 +13,19 @@ import (
 
 	"edgesync/sync/rules"
 	"edgesync/wal"
+	"edgesync/wal/disk"
 	"edgesync/wal/store"
 )
 
 // maxStaged bounds what is staged and not durable, in bytes; beyond it nothing more is kept.
 const maxStaged = 4 << 20
 
+// spare is what the journal leaves free of the medium, in bytes: the queue needs it to take what
+// comes of windows, and only then their log shrinks.
+const spare = 512 << 10
+
 var (
-	errStaged = errors.New("rules: more waits for the medium than is kept in memory")
+	errStaged = errors.New("rules: more waits for the medium than there is room for, in memory or on it")
 	errMedium = errors.New("rules: what waits cannot be written")
 )
 
@@ -36,7 +41,9 @@ type journal struct {
 	store *store.Store
 	log   *slog.Logger
 	wake  chan struct{}
-	bad   atomic.Bool // the medium has refused what was written last
+	bad   atomic.Bool                     // the medium has refused what was written last
+	room  atomic.Int64                    // bytes that may be staged
+	free  func(dir string) (int64, error) // of the medium
 
 	mu      sync.Mutex // guards what follows
 	next    store.Batch
@@ -58,13 +65,34 @@ func openJournal(o *Options) (*journal, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open what rules keep: %w", err)
 	}
-	j := &journal{store: s, log: o.Log, wake: make(chan struct{}, 1), open: windowLog{
+	j := &journal{store: s, log: o.Log, wake: make(chan struct{}, 1), free: disk.Free, open: windowLog{
 		dir: windowsDir(o.Dir), corrupt: o.CorruptDir, segment: windowsSegment, floor: cleanFloor, fill: o.Fill, log: o.Log, meter: o.Meter,
 	}}
 	if err := j.open.load(); err != nil {
 		return nil, errors.Join(err, j.close())
 	}
+	j.measure()
 	return j, nil
+}
+
+// measure looks how much may be staged: half of what is free, for another half may be on its way to
+// the medium then.
+func (j *journal) measure() {
+	room := int64(maxStaged)
+	if free, err := j.free(filepath.Dir(j.open.dir)); err == nil {
+		room = min(room, (free-spare)/2)
+	}
+	j.room.Store(room)
+}
+
+// full reports whether nothing more is staged, and then has the medium looked at again. j is
+// locked.
+func (j *journal) full() bool {
+	if int64(j.next.Size()+j.staged) < j.room.Load() {
+		return false
+	}
+	rouse(j.wake)
+	return true
 }
 
 func (j *journal) close() error { return errors.Join(j.open.close(), j.store.Close()) }
@@ -73,7 +101,7 @@ func (j *journal) close() error { return errors.Join(j.open.close(), j.store.Clo
 func (j *journal) Keep(key string, record []byte) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.next.Size()+j.staged > maxStaged {
+	if key != sumsKey && j.full() {
 		return errStaged
 	}
 	j.next.Put(key, record)
@@ -84,7 +112,7 @@ func (j *journal) Keep(key string, record []byte) error {
 func (j *journal) window(kind uint8, record []byte) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if (j.next.Size()+j.staged > maxStaged || len(record) > wal.MaxFragment) && kind != rules.WindowGone {
+	if kind != rules.WindowGone && (j.full() || len(record) > wal.MaxFragment) {
 		return errStaged
 	}
 	j.staged += int(recordBytes(record))
@@ -198,6 +226,7 @@ func (j *journal) write() {
 	if err := j.open.clean(); err != nil {
 		j.log.Debug("the windows of rule chains cannot be cleaned", "error", err)
 	}
+	j.measure()
 }
 
 // apply writes the windows first: what is in them as well is only then removed from the store.

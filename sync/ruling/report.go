@@ -145,6 +145,7 @@ func (r *Rules) Report(contents bool) *Report {
 		return all
 	case r.File != nil:
 		all.Mode = "file"
+		fact("The chain of rules.file counts, in place of those of the cloud.")
 	}
 	list := r.engine.Report()
 	sort.Slice(list, func(i, j int) bool {

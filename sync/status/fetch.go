@@ -68,6 +68,7 @@ func fetch(dataDir string, inspect func(string) (wal.Stats, error)) (agent.Snaps
 	agent.AddCounts(&s, st, dead, kept.Stats(nil), over.Stats(nil), s.At)
 	c := ruling.ReadCounts(filepath.Join(dataDir, "rules"))
 	s.AddRules(c.Made, c.Filtered, c.Held, c.Merged)
+	s.RuleFailures = c.Failed
 	s.Losses, s.DamagedSeen = tally.Look(dataDir, s.At)
 	if failed != nil {
 		s.LastError = failed.Error()

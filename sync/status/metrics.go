@@ -52,6 +52,10 @@ var metrics = []metric{
 		func(s *agent.Snapshot) float64 { return float64(s.Merged) },
 	},
 	{
+		"rule_failures_total", "counter", "Messages that failed at a node of a rule chain whose Failure is not connected.",
+		func(s *agent.Snapshot) float64 { return float64(s.RuleFailures) },
+	},
+	{
 		"events_of_former_edge", "gauge", "Of them, those of a former edge, which are kept until a person decides.",
 		func(s *agent.Snapshot) float64 {
 			if s.Former == nil {

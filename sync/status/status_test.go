@@ -15,6 +15,7 @@ import (
 	"reflect"
 	"regexp"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -36,7 +37,7 @@ var published = strings.Fields(`state since running version accepted deployed pe
 	dead_resting dead_waiting life certificates
 	at last_contact attempts_since_contact causes room losses dropped_unrecorded damaged_seen
 	received made filtered held merged wire_received_bytes wire_sent_bytes clock_offset_ms replayed replay
-	linked_since root_chain root_chain_nodes root_chain_since`)
+	linked_since rule_failures root_chain root_chain_nodes root_chain_since`)
 
 func TestPublishedNamesStay(t *testing.T) {
 	data, err := json.Marshal(agent.Snapshot{
@@ -314,6 +315,25 @@ func TestReport(t *testing.T) {
 	s := sample()
 	if want := (Report{s, Judge(&s)}); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+// Messages that failed at nodes are told where people and machines look first.
+func TestRuleFailuresAreTold(t *testing.T) {
+	s := sample()
+	const told = "\n  failed    1,234 messages at nodes of rule chains; \"edgesync rules\" says why\n"
+	for n, want := range map[uint64]string{0: "", 1234: told} {
+		s.RuleFailures = n
+		var b bytes.Buffer
+		if err := Print(&b, &s, s.Since, false); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(b.String(), want) || n == 0 && strings.Contains(b.String(), "failed") {
+			t.Errorf("%d: %s", n, b.String())
+		}
+		if line := "\nedgesync_rule_failures_total " + strconv.FormatUint(n, 10) + "\n"; !strings.Contains(string(Metrics(&s)), line) {
+			t.Errorf("no %q", line)
+		}
 	}
 }
 

@@ -85,6 +85,9 @@ func printFor(w io.Writer, s *agent.Snapshot, now time.Time, to screen) error {
 	p.line("  %-9s %s, %s in %s", "link", link, plural(s.Connects, "connection", "connections"),
 		plural(s.Reconnects+1, "attempt", "attempts"))
 	p.line("  %-9s %s", "queue", queue)
+	if s.RuleFailures > 0 {
+		p.line("  %-9s %s messages at nodes of rule chains; \"edgesync rules\" says why", "failed", group(s.RuleFailures))
+	}
 	p.line("  %-9s %s", "flash", flash(s))
 	if n := s.Room.ArraysOf10; n > 0 {
 		p.line("  %-9s arrays of 10 would make this medium last %.3g times longer", "", n)

@@ -48,7 +48,7 @@ func hexToBytes(r *run, a []*Value) *Value {
 	if blank(s) {
 		panic(failed("Hex string must be not empty!"))
 	}
-	hex := numberText(s)
+	hex := numberText(s, true)
 	if len(hex)%2 > 0 {
 		panic(failed("Hex string must be even-length."))
 	}
@@ -56,7 +56,7 @@ func hexToBytes(r *run, a []*Value) *Value {
 	for i := range out {
 		n, err := strconv.ParseUint(hex[2*i:2*i+2], 16, 8)
 		if err != nil {
-			panic(failed(`Value: "` + s + `" is not numeric or hexDecimal format!`))
+			panic(noDigits(s))
 		}
 		out[i] = byte(n)
 	}
@@ -237,10 +237,15 @@ func reverseHex(s string) string {
 }
 
 // numberText is a text without what parseInt and its like do not mind.
-func numberText(s string) string {
+//
+//go:noinline
+func numberText(s string, bigEndian bool) string {
 	s = strings.TrimSpace(s)
 	s = replaceAll(replaceAll(s, "0x", ""), "0X", "")
-	return replaceAll(s, ",", ".")
+	if s = replaceAll(s, ",", "."); bigEndian {
+		return s
+	}
+	return reverseHex(s)
 }
 
 func onlyDigits(s, digits string) bool {
@@ -294,7 +299,7 @@ func radixOf(text string, radix int, value string) int {
 		radix == 10 && isDecimal(text), radix == 16 && isHexadecimal(text):
 		found = radix
 	case radix == 0:
-		panic(failed(`Value: "` + value + `" is not numeric or hexDecimal format!`))
+		panic(noDigits(value))
 	case radix != 2 && radix != 8 && radix != 10 && radix != 16:
 		panic(failedAt("Invalid radix: [%]", radix))
 	default:
@@ -314,17 +319,14 @@ func parseWhole(value string, radix, size int, bigEndian bool) *Value {
 	if blank(value) {
 		return null
 	}
-	text := numberText(value)
-	if !bigEndian {
-		text = reverseHex(text)
-	}
+	text := numberText(value, bigEndian)
 	radix = radixOf(text, radix, value)
 	n, err := strconv.ParseInt(text, radix, size)
 	if radix == 2 && len(text) >= size && len(text) <= 64 && text[0] == '1' { // the first bit is the sign
 		n, err = parseBinary(text)
 	}
 	if err != nil || size == 32 && n != int64(int32(n)) {
-		panic(failedOn("For input string: %", quote(value)))
+		panic(noNumber(value))
 	}
 	if size == 32 {
 		return intOf(int32(n))
@@ -343,45 +345,39 @@ func parseFloatText(value string, radix int, hexOnly, bigEndian bool) *Value {
 	if blank(value) {
 		return null
 	}
-	text := numberText(value)
-	if !bigEndian {
-		text = reverseHex(text)
-	}
+	text := numberText(value, bigEndian)
 	if hexOnly {
 		radix = 16
 	}
 	if radixOf(text, radix, value) == 16 {
 		n, err := strconv.ParseInt(text, 16, 64)
 		if err != nil {
-			panic(failedOn("For input string: %", quote(value)))
+			panic(noNumber(value))
 		}
 		return floatOf(math.Float32frombits(uint32(n)))
 	}
 	f, err := strconv.ParseFloat(strings.TrimSpace(value), 32)
 	if err != nil && !infinite(f) {
-		panic(failedOn("For input string: %", quote(value)))
+		panic(noNumber(value))
 	}
 	return floatOf(float32(f))
 }
 
 func parseDoubleText(value string, radix int, bigEndian bool) *Value {
-	text := numberText(value)
 	if radix == 0 && !isDecimal(value) && !isHexadecimal(value) {
-		panic(failed(`Value: "` + value + `" is not numeric or hexDecimal format!`))
+		panic(noDigits(value))
 	}
-	if !bigEndian {
-		text = reverseHex(text)
-	}
+	text := numberText(value, bigEndian)
 	if radixOf(text, radix, value) == 10 {
 		f, err := strconv.ParseFloat(text, 64)
 		if err != nil && !infinite(f) {
-			panic(failedOn("For input string: %", quote(value)))
+			panic(noNumber(value))
 		}
 		return doubleOf(f)
 	}
 	n, err := strconv.ParseUint(text, 16, 64)
 	if err != nil {
-		panic(failedOn("For input string: %", quote(value)))
+		panic(noNumber(value))
 	}
 	return doubleOf(math.Float64frombits(n))
 }

@@ -186,7 +186,7 @@ func argInt(v *Value) int32 {
 func argWhole(s string, bits int) int64 {
 	n, err := strconv.ParseInt(s, 10, bits)
 	if err != nil {
-		panic(failedOn("For input string: %", s))
+		panic(noNumber(s))
 	}
 	return n
 }

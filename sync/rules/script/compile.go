@@ -28,7 +28,8 @@ func Compile(lang Language, source string, names Names) (p *Program, err error) 
 		}
 	}()
 	c := &compiler{lang: lang}
-	body := parse(source, lang)
+	body, assigned := parse(source, lang)
+	c.assigned = assigned
 	f := c.enter(nil)
 	for _, name := range []string{names.Msg, names.Metadata, names.MsgType} {
 		c.declare(name)
@@ -92,6 +93,8 @@ type compiler struct {
 	lib   bool // what is compiled is the library
 	f     *frame
 	later []func()
+	// of JavaScript: names that are assigned to somewhere; without a declaration they are global
+	assigned map[string]bool
 }
 
 //go:noinline

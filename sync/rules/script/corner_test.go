@@ -331,6 +331,13 @@ func TestTBELDates(t *testing.T) {
 
 func TestJavaScriptCorners(t *testing.T) {
 	check(t, JavaScript, [][2]string{
+		// a name that nothing declares is global from its assignment on
+		{"function f() { return x; } x = 5; return f();", "5 :double"},
+		{"function f() { return x; } f(); x = 5;", "error: script failed"},
+		{"function f() { return typeof x; } var a = f(); x = 5; return a + f();", `"undefinednumber" :string`},
+		{"function f() { x += 1; } x = 5; f(); return x;", "6 :double"},
+		{"function f() { return x; } function g() { x = 7; } g(); return f();", "7 :double"},
+		{"function f() { return x; } function g() { var x = 7; x = 8; } g(); return f();", "error: script failed"},
 		{"return msg.nope;", "null :undefined"},
 		{"return {a: undefined, b: function () {}, c: [undefined]};", `{"c":[null]} :map`},
 		{"return 0.1 + 0.2;", "0.30000000000000004 :double"},

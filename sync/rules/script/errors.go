@@ -66,6 +66,14 @@ func unsupported(message string) *Error { return &Error{Reason: Unsupported, Mes
 func failedOn(text, word string) *Error { return failed(filled(text, word)) }
 
 //go:noinline
+func noNumber(s string) *Error { return failedOn("For input string: %", quote(s)) }
+
+//go:noinline
+func noDigits(s string) *Error {
+	return failedOn("Value: % is not numeric or hexDecimal format!", `"`+s+`"`)
+}
+
+//go:noinline
 func failedKind(text string, v *Value) *Error { return failedOn(text, v.k.String()) }
 
 //go:noinline

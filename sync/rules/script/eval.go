@@ -8,8 +8,8 @@ func (r *run) eval(n *node) *Value {
 		return n.v
 	case nVariable:
 		v := *r.variable(n)
-		if v.k == Unset && r.lang == TBEL {
-			panic(failedOn("unresolvable property or identifier: %", n.s))
+		if v.k == Unset && (r.lang == TBEL || n.flag) {
+			break
 		}
 		return v
 	case nArgument:

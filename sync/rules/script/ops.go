@@ -96,7 +96,7 @@ func operands(a, b *Value) (x, y float64, ok bool) {
 	y, _, oky := operand(b)
 	ok = okx && oky
 	if ok && (a.k == Char && x != x || b.k == Char && y != y) {
-		panic(failed("For input string: a character that is no digit, beside a number"))
+		panic(noNumber("a character that is no digit"))
 	}
 	return x, y, ok
 }
@@ -318,7 +318,7 @@ func asBool(v *Value) (b, ok bool) {
 	return false, false
 }
 
-func holds[T int | int64 | float64](op operator, x, y T) bool {
+func holds[T int64 | float64](op operator, x, y T) bool {
 	switch op {
 	case opLess:
 		return x < y
@@ -348,7 +348,7 @@ func (r *run) compare(op operator, a, b *Value) bool {
 			return holds(op, x, y)
 		}
 		r.step(min(len(a.s), len(b.s)) >> 6)
-		return holds(op, compareTexts(a.Text(), b.Text()), 0)
+		return holds(op, int64(compareTexts(a.Text(), b.Text())), 0)
 	}
 	if a.k == Bool || b.k == Bool {
 		x, okx := asBool(a)
@@ -356,7 +356,7 @@ func (r *run) compare(op operator, a, b *Value) bool {
 		if !okx || !oky {
 			panic(uncomparable(a, b))
 		}
-		n := 0
+		n := int64(0)
 		if x != y {
 			if n = -1; x {
 				n = 1

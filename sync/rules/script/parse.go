@@ -1,7 +1,5 @@
 package script
 
-import "strings"
-
 const (
 	// maxSource bounds the text of a script, in bytes (RULES.md 5.2).
 	maxSource = 50_000
@@ -16,8 +14,9 @@ type parser struct {
 	depth int
 	half  bool // inside an inline list or map of TBEL: a ":" ends a value (RULES.md 5.4.10)
 	nest  *nesting
-	bare  bool // in a branch or a loop's body without braces
-	inOff bool // JavaScript: `in` ends the expression, in the head of a for
+	bare  bool            // in a branch or a loop's body without braces
+	names map[string]bool // JavaScript: what is assigned to; nil: not wanted
+	inOff bool            // JavaScript: `in` ends the expression, in the head of a for
 }
 
 // nesting is what an inline list or map of TBEL remembers about the inline ones in it: the first
@@ -28,13 +27,16 @@ type nesting struct {
 	isMap bool // what it was
 }
 
-func parse(source string, lang Language) (body []*node) {
+func parse(source string, lang Language) (body []*node, assigned map[string]bool) {
 	p := &parser{lexer: lexer{src: source, js: lang == JavaScript}}
+	if p.js {
+		p.names = map[string]bool{}
+	}
 	p.advance()
 	for p.tok.kind != tEnd {
 		body = addNode(body, p.statement())
 	}
-	return body
+	return body, p.names
 }
 
 //go:noinline
@@ -154,7 +156,8 @@ func (p *parser) end() {
 }
 
 // types are the words that TBEL takes in front of a declared name, without conversion.
-const types = "int long double float boolean byte char short String Integer Long Double Float Boolean Object List Map"
+const types = "int long double float boolean byte char short String Integer Long Double Float Boolean Byte Character Short Number " +
+	"Object Date List Map"
 
 func (p *parser) statement() *node {
 	p.deeper()
@@ -482,9 +485,6 @@ func (p *parser) choice(at int) *node {
 }
 
 func (p *parser) caseValue() *node {
-	if p.tok.kind == tLiteral && !p.js && strings.ContainsAny(p.src[p.tok.at:p.pos], ": \t\r\n") {
-		p.fail("unterminated string literal: a case ends at a blank or a colon")
-	}
 	half := p.half
 	p.half = true
 	e := p.assignment()

@@ -28,6 +28,9 @@ func (p *parser) anyAssignment() *node {
 		if e.op != nName && (e.op != nMember && e.op != nIndex || op != opNone && is(p.tok.s, "=")) {
 			p.fail("nothing that a value can be assigned to")
 		}
+		if p.names != nil && e.op == nName {
+			p.names[e.s] = true
+		}
 		at := p.tok.at
 		p.advance()
 		e = made(nAssign, at, e, p.assignment())
@@ -341,7 +344,8 @@ func (p *parser) named(at int) *node {
 			n.s += "." + p.name()
 		}
 		if !p.js && p.accept("[") {
-			n.kids = clones([]*node{literal(at, textOf(n.s)), p.inner(p.expression)})
+			n.add(literal(at, textOf(n.s)))
+			n.add(p.inner(p.expression))
 			n.s = "$array"
 			p.expect("]")
 		} else if p.is("(") || !p.js {

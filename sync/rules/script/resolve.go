@@ -56,12 +56,14 @@ func (c *compiler) expr(n *node) {
 		n.v = regexpOf(compilePattern(n.s, n.v.s, scriptPattern))
 	case nTypeof:
 		if k := kids[0]; k.op == nName {
-			if _, ok := c.find(k.s); !ok && !c.isClass(k.s) && c.routine(k.s) == nil && k.s != "NaN" && k.s != "Infinity" {
+			if _, ok := c.find(k.s); !ok && !c.assigned[k.s] && !c.isClass(k.s) && c.routine(k.s) == nil &&
+				k.s != "NaN" && k.s != "Infinity" {
 				n.op, n.v = nConst, textOf("undefined")
 				break
 			}
 		}
 		c.resolve(kids...)
+		kids[0].flag = kids[0].flag && kids[0].op != nVariable
 	case nDelete:
 		if k := kids[0]; k.op == nMember || k.op == nIndex {
 			c.resolve(k.kids...)
@@ -86,7 +88,11 @@ func (n *node) key() {
 
 // name reads a variable.
 func (c *compiler) name(n *node) {
-	if p, ok := c.find(n.s); ok {
+	p, ok := c.find(n.s)
+	if n.flag = !ok && c.assigned[n.s]; n.flag { // further below
+		p, ok = c.global(n.s), true
+	}
+	if ok {
 		n.depth, n.slot = p.depth, p.slot
 		if n.op = nVariable; c.isArgument(p) {
 			n.op = nArgument
@@ -299,6 +305,9 @@ func (c *compiler) assign(n *node) {
 		if target.op == nUnknown && (c.lang == JavaScript || n.op == nStep) {
 			n.op, n.s = nUnknown, target.s
 			return
+		}
+		if target.op == nVariable { // made further below
+			p, known = place{target.depth, target.slot}, true
 		}
 	}
 	if !known {

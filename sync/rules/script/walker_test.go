@@ -48,7 +48,7 @@ func walk(source string, env Env, args Args) (v *Value, err error) {
 			err = e
 		}
 	}()
-	body := parse(source, TBEL)
+	body, _ := parse(source, TBEL)
 	r := &run{lang: TBEL, args: args, env: env, steps: 80 * maxSteps, memory: 10 * maxMemory, made: 10 * maxMemory}
 	r.top = &scope{vars: make([]*Value, argSlots)}
 	unset(r.top.vars)
