@@ -377,3 +377,21 @@ func TestUnitsOfTime(t *testing.T) {
 		}
 	}
 }
+
+// What functions look at is bounded as what paths find is.
+func TestFunctionsOfPathsAreBounded(t *testing.T) {
+	wide := &tree{kind: isObject}
+	for i := range 5000 {
+		wide.set(decimal(int64(i)), wholeTree(1))
+	}
+	data := members("w", &tree{kind: isList, items: []*tree{wide}})
+	for n, fails := range map[int]bool{15: false, 25: true} {
+		p, err := parsePath("$.w[" + strings.Repeat("0,", n) + "0].keys()")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v, err := p.find(data); (err != nil) != fails || err == nil && len(v.items) != n+1 {
+			t.Error(n, err)
+		}
+	}
+}

@@ -241,6 +241,8 @@ func TestPaths(t *testing.T) {
 	for text, result := range map[string]string{
 		"$.many[?(@ in $.many)]":          `error`,
 		"$[?(@.many subsetof $.many)]":    `error`,
+		"$['many'][0,1].x":                `[]`,
+		"$.many.sum()":                    `1.24975E7`,
 		"$..x":                            `[1,2,3,4]`,
 		"$.a[?(@.x in [2,3])].y":          `["q"]`,
 		"$.a[?(@.x nin [2,3])].y":         `["p"]`,

@@ -47,6 +47,10 @@ func (s *search) walk(p path, from *tree) (list []*tree, definite bool, err erro
 				list, definite = []*tree{{kind: isList, items: list}}, true
 			}
 			for _, t := range list {
+				if s.seen > maxFound {
+					return nil, false, errSeen
+				}
+				s.seen += len(t.items)
 				v, bad := apply(part.names[0], part.names[1], t)
 				if next = addTree(next, v); bad != nil {
 					err = bad
@@ -64,7 +68,7 @@ func (s *search) walk(p path, from *tree) (list []*tree, definite bool, err erro
 			}
 			next = append(next, found...)
 			if s.seen += len(found) + 1; s.seen > maxFound {
-				return nil, false, fault("the JSON path looks at more than 100000 values")
+				return nil, false, errSeen
 			}
 		}
 		definite = definite && (part.kind == byName || part.kind == byIndex && len(part.indexes) == 1)
@@ -152,7 +156,10 @@ func (t *tree) at(i int) *tree {
 	return t.items[i]
 }
 
-const errEmpty = errorText("Aggregation function attempted to calculate value using empty array")
+const (
+	errEmpty = errorText("Aggregation function attempted to calculate value using empty array")
+	errSeen  = errorText("the JSON path looks at more than 100000 values")
+)
 
 // below adds a value and all lists and objects in it, each in front of what is in it.
 func (s *search) below(found []*tree, t *tree) []*tree {
