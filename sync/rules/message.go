@@ -251,16 +251,17 @@ func replaced(text, open string, end byte, value func(key string) (string, bool)
 		if n < 0 {
 			break
 		}
-		b = addText(b, text[:i])
-		v, ok := value(text[i+len(open) : i+n])
-		if n++; !ok {
-			if end == '}' {
-				n = len(open) // one of metadata may have another one in it
-			}
-			v = text[i : i+n]
+		if end == '}' { // one of metadata may be in another one
+			inner := strings.LastIndex(text[i:i+n], open)
+			i, n = i+inner, n-inner
 		}
-		b = addText(b, v)
-		text = text[i+n:]
+		b = addText(b, text[:i])
+		if v, ok := value(text[i+len(open) : i+n]); ok {
+			b = addText(b, v)
+		} else {
+			b = addText(b, text[i:i+n+1])
+		}
+		text = text[i+n+1:]
 	}
 	return string(addText(b, text))
 }
