@@ -1,5 +1,7 @@
 package script
 
+import "strings"
+
 func (p *parser) expression() *node {
 	e := p.assignment()
 	for p.js && p.is(",") {
@@ -53,8 +55,10 @@ func (p *parser) conditional() *node {
 		p.half = half
 		return n // the ":" belongs to the inline map
 	}
-	p.expect(":")
-	n.add(p.assignment())
+	if p.js || p.is(":") { // without it TBEL's is null
+		p.expect(":")
+		n.add(p.assignment())
+	}
 	return n
 }
 
@@ -114,9 +118,17 @@ func (p *parser) anyUnary(at int) *node {
 		}
 		if op != opNone {
 			p.advance()
-			bracket := p.is("(")
-			e := p.unary()
-			if e.op == nLiteral && op == opMinus && e.v.isNumber() {
+			if !p.js && op == opNot && p.accept("!") {
+				return p.unary()
+			}
+			bracket, number := p.is("("), p.js || p.lib || p.digitAt(at+1)
+			var e *node
+			if number && op == opMinus {
+				e = p.unary()
+			} else {
+				e = p.captured()
+			}
+			if number && e.op == nLiteral && op == opMinus && e.v.isNumber() {
 				return literal(at, negate(e.v))
 			}
 			if op == opInvert && !p.js && e.op != nLiteral && !bracket {
@@ -198,11 +210,52 @@ func (p *parser) cast(at int) *node {
 			return literal(at, null)
 		}
 		if p.tok.kind == tName || p.tok.kind == tLiteral || p.is("(") {
-			return &node{op: nCast, at: at, s: name, flag: p.lib, kids: []*node{p.unary()}}
+			return &node{op: nCast, at: at, s: name, flag: p.lib, kids: []*node{p.captured()}}
 		}
 	}
 	p.back(here)
 	return nil
+}
+
+// captured is what a sign, "!" or a cast of TBEL takes: all up to a blank or an operator that ends
+// it, since users' numbers depend on it: -a-b is -(a-b) (RULES.md 5.4.12).
+func (p *parser) captured() *node {
+	if p.js || p.lib {
+		return p.unary()
+	}
+	src, at, end := p.src, p.tok.at, p.tok.at
+	depth, point := 0, false
+	for p.pos = at; ; {
+		t := p.lexer.next()
+		dot := t.kind == tPunct && (t.s == "." || t.s == ".?")
+		if t.kind == tEnd || depth == 0 && t.at > end && !dot && !point {
+			break
+		}
+		if point = dot; t.kind == tPunct {
+			if i := strings.IndexAny(t.s, "*/+%,=&|;)]}"); depth == 0 && (i >= 0 || p.half && t.s == ":") {
+				end = t.at + max(i, 0)
+				break
+			}
+			if hasByte("([{", t.s[0]) {
+				depth++
+			} else if hasByte(")]}", t.s[0]) {
+				depth--
+			}
+		}
+		end = p.pos
+	}
+	p.src, p.pos = src[:end], at
+	p.advance()
+	e := p.inner(p.expression)
+	if p.accept(":") { // of a "?" before it, which gets no other value
+		p.inner(p.expression)
+	}
+	if p.tok.kind != tEnd {
+		p.unexpected("expected an operator, found %")
+	}
+	p.src, p.pos = src, end
+	p.advance()
+	return e
 }
 
 // postfix reads members, indexes and calls behind e.
