@@ -29,8 +29,8 @@ func textIndex(r *run, a []*Value) *Value {
 //
 //go:noinline
 func (r *run) needle(a []*Value) string {
-	if a[1].k == Int {
-		return string(rune(int32(a[1].n)))
+	if v := arg(a, 1); v.k == Int {
+		return string(rune(int32(v.n)))
 	}
 	return r.textAt(a, 1)
 }
