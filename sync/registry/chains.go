@@ -74,15 +74,19 @@ func (r *Registry) keepFormer(id proto.UUID, text []byte) {
 // FormerMetadata are the metadata that a chain had before, until GoodMetadata. Any goroutine.
 func (r *Registry) FormerMetadata(id proto.UUID) ([]byte, bool) { return r.get(formerMetadata.key(id)) }
 
-// GoodMetadata says that a chain's metadata are good, so that the former ones may go. It is staged.
-// Any goroutine.
-func (r *Registry) GoodMetadata(id proto.UUID) error {
-	if !r.has(formerMetadata.key(id)) {
+// GoodMetadata says that a chain's metadata of this text are good, so that the former ones may go,
+// or, if others have come meanwhile, that these are the former ones. It is staged. Any goroutine.
+func (r *Registry) GoodMetadata(id proto.UUID, text []byte) error {
+	former := formerMetadata.key(id)
+	if !r.has(former) {
 		return nil
 	}
 	r.lock()
 	defer r.unlock()
-	_, err := r.remove(formerMetadata.key(id))
+	if r.has(former) && !r.same(ruleChainMetadata.key(id), text) { // else they have gone with their chain
+		return r.put(former, text)
+	}
+	_, err := r.remove(former)
 	return err
 }
 

@@ -135,9 +135,10 @@ func TestFormerMetadata(t *testing.T) {
 			t.Errorf("the former ones are %s, want those of %d", text, n)
 		}
 	}
-	good := func() {
+	good := func(n int) {
 		t.Helper()
-		if err := r.GoodMetadata(id); err != nil {
+		text := fmt.Sprintf(`{"ruleChainId":{"id":%q},"nodes":[{"name":"%d"}]}`, proto.FormatUUID(id), n)
+		if err := r.GoodMetadata(id, []byte(text)); err != nil {
 			t.Error(err)
 		}
 	}
@@ -154,11 +155,13 @@ func TestFormerMetadata(t *testing.T) {
 	}
 	r = open(t, dir)
 	want(1)
-	good()
+	good(2) // those of 3 have come while they were read
+	want(2)
+	good(3)
 	want(0)
 	metadata(4)
 	want(3)
-	good()
+	good(4)
 	metadata(5)
 	gone := chainDown(1, true)
 	gone.RuleChainUpdateMsg[0].MsgType = proto.UpdateMsgType_ENTITY_DELETED_RPC_MESSAGE

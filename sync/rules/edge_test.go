@@ -46,6 +46,7 @@ func TestFieldsOfNoObject(t *testing.T) {
 
 // What a store makes of values: digits behind the point count, and a null is none.
 func TestTypesOfValues(t *testing.T) {
+	huge := strings.Repeat("9", 400)
 	for in, out := range map[string]string{
 		`21.50`: `21.5`, `5.0`: `5.0`, `-0.0`: `0.0`, `1E-5`: `1.0E-5`, `1e3`: `1000`, `1.0E7`: `10000000`, `1.2345E3`: `1234.5`,
 		`10000000.0`: `1.0E7`, `123456789.5`: `1.234567895E8`, `9223372036854775807`: `9223372036854775807`,
@@ -55,6 +56,7 @@ func TestTypesOfValues(t *testing.T) {
 		`1e-99999999999`: `"1e-99999999999"`, `1e99999999999`: `"1e99999999999"`,
 		`"0012"`: `12`, `"1.50"`: `1.5`, `"-7"`: `-7`, `"100"`: `100`, `".5"`: `0.5`, `"5."`: `"5."`, `"1e5"`: `"1e5"`, `"+7"`: `"+7"`,
 		`""`: `""`, `"-"`: `"-"`, `true`: `true`, `{"a":[1.50]}`: `{"a":[1.5]}`,
+		huge + `.5`: `"` + huge + `.5"`, `"-` + huge + `.5"`: `"-` + huge + `.5"`,
 	} {
 		v, err := parseTree(in)
 		if err != nil {
@@ -392,6 +394,19 @@ func TestFunctionsOfPathsAreBounded(t *testing.T) {
 		}
 		if v, err := p.find(data); (err != nil) != fails || err == nil && len(v.items) != n+1 {
 			t.Error(n, err)
+		}
+	}
+}
+
+// Of a failure that quotes what a device has sent a node remembers the beginning.
+func TestLongFailures(t *testing.T) {
+	for _, node := range []string{
+		save, `filter.TbJsFilterNode|f|{"scriptLang":"TBEL","tbelScript":"for (k : msg.keys()) return (int) k;"}`,
+	} {
+		e := one(t, node)
+		e.post(t, 0, `{"`+strings.Repeat("k", 100_000)+`":null}`)
+		if r := e.Report()[0].Nodes[0]; r.Failed != 1 || len(r.Last) == 0 || len(r.Last) > 1100 {
+			t.Errorf("%s: %d failures, the last of %d bytes", r.Name, r.Failed, len(r.Last))
 		}
 	}
 }

@@ -92,8 +92,9 @@ func typed(v *tree) string {
 	some := strings.TrimRight(digits, "0")
 	if point && mantissa == s || len(digits)-len(some) < behind && some != "" && some != "-" {
 		if behind <= 16 {
-			f, _ := strconv.ParseFloat(s, 64)
-			return string(appendDouble(nil, f+0)) // +0: no zero below zero
+			if f, err := strconv.ParseFloat(s, 64); err == nil {
+				return string(appendDouble(nil, f+0)) // +0: no zero below zero
+			}
 		}
 	} else if some == "" || some == "-" {
 		return "0"
@@ -113,7 +114,7 @@ func values(t *tree) (pairs []script.Pair, err error) {
 	}
 	for i, key := range t.keys {
 		if t.items[i].kind == isNull {
-			return nil, faultOn("Can't parse value: % is null", key)
+			return nil, faultOn("Can't parse value: % is null", shortened(key))
 		}
 		pairs = addPair(pairs, key, typed(t.items[i]))
 	}

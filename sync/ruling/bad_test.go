@@ -203,6 +203,12 @@ func TestBadMetadataAfterARestart(t *testing.T) {
 	check("names no node")
 	metadata(node + `,"connections":[{"fromIndex":0,"toIndex":7,"type":"x"}]`)
 	check("not there")
+	head := &proto.RuleChainUpdateMsg{Entity: `{"id":{"id":"` + proto.FormatUUID(chainID) + `"},"name":"another name","root":true}`}
+	head.IdMSB, head.IdLSB = proto.Halves(chainID)
+	g.down(&proto.DownlinkMsg{RuleChainUpdateMsg: []*proto.RuleChainUpdateMsg{head}})
+	g.changed.Store(false)
+	_ = g.load() // the report says it
+	check("not there")
 	restart()
 	check("not there")
 	g.chain(chainID, true, []string{hotNode, pushNode}, "0>1:True")

@@ -38,6 +38,9 @@ func (r *Rules) load() error {
 		if h := sha256.Sum256(text); r.heads[id] != h {
 			r.heads[id] = h
 			note(id, r.engine.Head(text))
+			if _, ok := r.bodies[id]; ok {
+				r.bodies[id] = sum{} // what is wrong with the nodes is said again
+			}
 		}
 		return true
 	})
@@ -85,7 +88,7 @@ func (r *Rules) loadMetadata(id proto.UUID, text []byte, start bool) error {
 	if _, err := r.engine.Metadata(text); err != nil {
 		return err
 	}
-	_ = r.Registry.GoodMetadata(id) // else the former ones stay beside them, and do no harm
+	_ = r.Registry.GoodMetadata(id, text) // else the former ones stay beside them, and do no harm
 	return nil
 }
 

@@ -143,8 +143,13 @@ func radixUnsigned(r *run, a []*Value) *Value {
 	return textOf(formatUint(uint64(argLong(a[0])), int(argInt(a[1]))))
 }
 
+// radixSigned takes 10 for a radix that there is not, as Java does.
 func radixSigned(r *run, a []*Value) *Value {
-	return textOf(formatInt(toLong(r.numberAt(a, 0)), r.intAt(a, 1, 10)))
+	radix := r.intAt(a, 1, 10)
+	if radix < 2 || radix > 36 {
+		radix = 10
+	}
+	return textOf(formatInt(toLong(r.numberAt(a, 0)), radix))
 }
 
 // halfUpText prints a number with so many digits behind the point. Java rounds the decimal text of

@@ -238,6 +238,8 @@ func TestTBELStatements(t *testing.T) {
 
 func TestTBELFunctions(t *testing.T) {
 	check(t, TBEL, [][2]string{
+		{"return Integer.toString(-5, 99) + ' ' + Long.toString(5L, 1);", `"-5 5" :string`},
+		{"return Integer.toString(35, 36) + ' ' + Integer.toString(5, -2);", `"z 5" :string`},
 		{"return Math.max(21.7, 5);", "21 :int"},
 		{"return Math.max(2.756, 0.0);", "2.756 :double"},
 		{"return Math.max(parseFloat('2.5'), parseFloat('1'));", "2.5 :float"},
