@@ -100,6 +100,9 @@ func (r *run) enter(p *proto, up *scope, args []*Value) *Value {
 	if r.frames += p.nesting; r.frames > maxFrames {
 		panic(limitError("calls of long expressions are nested too deep"))
 	}
+	if len(args) > p.slots && r.lang == TBEL && !p.lib {
+		panic(failed("more arguments than the function has variables"))
+	}
 	sc := r.newScope(p.slots, up)
 	copy(sc.vars[:p.params], args)
 	if p.lib {

@@ -22,14 +22,14 @@ type native struct {
 
 var natives = [...]native{
 	// texts
-	{inBoth, 1, 1, "text.toUpperCase", strings.ToUpper},
+	{inBoth, 1, 1, "text.toUpperCase", upper},
 	{inBoth, 1, 1, "text.toLowerCase", strings.ToLower},
 	{inTBEL, 1, 1, "text.length", units},
 	{inTBEL, 1, 1, "text.isBlank", blank},
 	{inTBEL, 1, 1, "text.trim", trimJava},
 	{inJS, 1, 1, "text.trim", strings.TrimSpace},
 	{inTBEL, 1, 1, "$strip", strings.TrimSpace},
-	{inTBEL, 2, 2, "text.contains", strings.Contains},
+	{inTBEL, 2, 2, "text.contains", textContains},
 	{inTBEL, 2, 2, "text.endsWith", strings.HasSuffix},
 	{inJS, 2, 2, "$ends", strings.HasSuffix},
 	{inBoth, 2, 2, "$starts", strings.HasPrefix},

@@ -56,11 +56,38 @@ func textLastIndex(r *run, a []*Value) *Value {
 
 func textReplace(r *run, a []*Value) *Value {
 	s, old, with := r.textAt(a, 0), r.textAt(a, 1), r.textAt(a, 2)
+	if a[1].k != Text || a[2].k != Text { // the engine takes replace(char, char)
+		old, with = charOfArg(a[1]), charOfArg(a[2])
+	}
 	if n := strings.Count(s, old); n > 0 && len(with) > len(old) {
 		r.room(n, len(with)-len(old))
 	}
 	return r.text(replaceAll(s, old, with))
 }
+
+// charOfArg is the character that an argument stands for: an int is one by its number.
+//
+//go:noinline
+func charOfArg(v *Value) string {
+	s := v.Text()
+	if v.k == Int {
+		s = string(rune(uint16(v.n)))
+	}
+	if units(s) != 1 {
+		panic(failedKind("no character: %", v))
+	}
+	return s
+}
+
+func textContains(r *run, a []*Value) *Value {
+	if !a[1].isText() {
+		panic(failedKind("unable to resolve method: contains(%)", a[1]))
+	}
+	return boolOf(hasText(r.textAt(a, 0), a[1].Text()))
+}
+
+// upper is toUpperCase, by which Java and JavaScript make two letters of one.
+func upper(s string) string { return strings.ToUpper(replaceAll(s, "ß", "SS")) }
 
 // room accounts for n texts of so many bytes each, before they are made.
 //
