@@ -354,7 +354,12 @@ func (c *compiler) statement(n *node, last bool) {
 		c.f.loops++
 		for _, k := range kids[1:] {
 			c.resolve(k.kids[0])
-			k.kids = []*node{k.kids[0], {op: nBlock, kids: c.statements(k.kids[1:], last)}}
+			body := &node{op: nBlock, kids: k.kids[1:]}
+			if k.kids = []*node{k.kids[0], body}; c.lang == TBEL { // a name of a case that was not taken hides none
+				c.block(body, last)
+			} else {
+				body.kids = c.statements(body.kids, last)
+			}
 		}
 		c.f.loops--
 		c.close()

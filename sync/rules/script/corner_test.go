@@ -213,6 +213,8 @@ func TestTBELStatements(t *testing.T) {
 		{"var r = 0;\nswitch (msg.i) {\n  case 7:\n    r = 1;\n    break;\n  default:\n    r = 2;\n}\nreturn r;", "1 :int"},
 		{"switch (msg.i) { case 7: case 8: return 1; }", "1 :int"},
 		{"switch (msg.i) { case 7: { var x = 1; return x; } default: return 2; }", "1 :int"},
+		{"var x = 1; switch (msg.i) { case 8: var x = 2; return x; default: return x; }", "1 :int"},
+		{"var x = 1; switch (msg.i) { case 8: var x = 2; break;\ncase 6: case 7: x = x + 2; break;\n} return x;", "3 :int"},
 		{"let a = 1; return a;", "error: syntax error"},
 		{"var a = 1, b = 2; return a;", "error: syntax error"},
 		{"return msg?.i;", "error: syntax error"},
