@@ -1,5 +1,7 @@
 package script
 
+import "strings"
+
 const (
 	// maxSource bounds the text of a script, in bytes (RULES.md 5.2).
 	maxSource = 50_000
@@ -453,7 +455,15 @@ func (p *parser) forRest(n *node) {
 
 func (p *parser) choice(at int) *node {
 	p.advance()
-	n := made(nSwitch, at, p.condition())
+	begin := p.tok.at + 1
+	e := p.condition()
+	if !p.js && e.op == nBinary && e.bin >= opAnd && e.bin <= opXor {
+		if head := p.src[begin:e.at]; strings.Count(head, "(") == strings.Count(head, ")") {
+			e = made(nUnary, at, e) // the engine's `a & 1 === 1` is no boolean
+			e.bin = opNot
+		}
+	}
+	n := made(nSwitch, at, e)
 	p.expect("{")
 	for !p.accept("}") {
 		c := made(nCase, p.tok.at, nil)
