@@ -25,6 +25,10 @@ func TestBounds(t *testing.T) {
 		{"var s = 'aé'.repeat(30000); while (true) { s.hashCode(); }", limit},
 		{"var s = 'aé'.repeat(3000); while (true) { for (c : s) { } }", limit},
 		{"while (true) { Math.asin(0.3); }", limit},
+		{"var s = '1'.repeat(200000); for (i : 100) { s < 'a'; }", limit},
+		{"var s = '1'.repeat(200000); for (i : 100) { (double) s; }", limit},
+		{"var s = '1'.repeat(200000); for (i : 100) { Math.abs(s); }", limit},
+		{"var s = '1'.repeat(200000); for (i : 100) { parseDouble(s); }", limit},
 		{"while (true) { String.format('%5.2f %s', 1.5, 'x'); }", limit},
 		{"while (true) { new Date('2026-01-01T00:00:00Z').toLocaleString('en-US'); }", limit},
 		// depth

@@ -96,6 +96,7 @@ func (r *run) eval(n *node) *Value {
 		if v.k <= Null && !n.flag {
 			return null
 		}
+		r.long(v)
 		return r.castTo(v, n.s)
 	case nProject:
 		return r.project(n)

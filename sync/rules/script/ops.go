@@ -347,7 +347,7 @@ func (r *run) compare(op operator, a, b *Value) bool {
 		if x, y, ok := operands(a, b); ok && a.k != b.k {
 			return holds(op, x, y)
 		}
-		r.step(min(len(a.s), len(b.s)) >> 6)
+		r.step(max(len(a.s), len(b.s)) >> 6)
 		return holds(op, int64(compareTexts(a.Text(), b.Text())), 0)
 	}
 	if a.k == Bool || b.k == Bool {

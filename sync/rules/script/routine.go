@@ -137,6 +137,9 @@ func (r *run) invoke(f *routine, a []*Value) *Value {
 	if r.lang == TBEL {
 		need(a, int(f.least), int(f.most))
 	}
+	for _, v := range a {
+		r.long(v)
+	}
 	switch fn := f.fn.(type) {
 	case builtin:
 		return fn(r, a)
@@ -233,4 +236,13 @@ func (r *run) none() *Value {
 		return undefined
 	}
 	return null
+}
+
+// long counts steps for a long text that is to be read as a number, or looked through.
+//
+//go:noinline
+func (r *run) long(v *Value) {
+	if len(v.s) > 1<<10 {
+		r.step(len(v.s) >> 6)
+	}
 }

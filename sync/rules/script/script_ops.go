@@ -168,7 +168,7 @@ func scriptBinary(r *run, op operator, a, b *Value) *Value {
 	case opLess, opLessEq, opMore, opMoreEq:
 		a, b = r.primitive(a, false), r.primitive(b, false)
 		if a.k == Text && b.k == Text {
-			r.step(min(len(a.s), len(b.s)) >> 6)
+			r.step(max(len(a.s), len(b.s)) >> 6)
 			return boolOf(holds(op, int64(compareTexts(a.s, b.s)), 0))
 		}
 		return boolOf(holds(op, scriptNumber(r, a), scriptNumber(r, b)))
