@@ -278,6 +278,10 @@ func TestCountsAndRelations(t *testing.T) {
 		`transform.TbCopyKeysNode|k|{"copyFrom":"METADATA","keys":["delta"]}`, push,
 	}, "0>1:Success", "1>2:Success")
 	want(t, e.send(t, 10_000, deviceID, "", ""), `cloud {"n_edgesync":0,"delta":"10000"}`)
+	// Where the clock jumps, as when a router learns the time, what was missed is not made up for.
+	e.now += 3_600_000
+	want(t, e.send(t, 3_615_000, deviceID, "", ""), `cloud {"n_edgesync":0,"delta":"3600000"}`)
+	want(t, e.send(t, 3_620_000, deviceID, "", ""), `cloud {"n_edgesync":0,"delta":"10000"}`)
 	// The type is for an entity that is made; one that is found may have another.
 	e = one(t, `action.TbCreateRelationNode|c|{"direction":"FROM","relationType":"Uses","entityType":"ASSET","entityNamePattern":"room",`+
 		`"entityTypePattern":"other"}`, "Success", "Failure")

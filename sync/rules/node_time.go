@@ -89,6 +89,16 @@ func (g *generator) prepare(n *node, c *config) {
 
 func (g *generator) do(r *round) { r.end() }
 
+// every wakes the node again after its period.
+func (r *round) every(p seconds) {
+	period, now := int64(p), r.e.opt.Now()
+	next := r.t.at + period
+	if next <= now { // the clock jumped: the grid goes on, what was missed does not
+		next += (now-next)/period*period + period
+	}
+	r.e.after(next, r.n.mem, &r.t.who, nil)
+}
+
 func (g *generator) wake(r *round) {
 	mem, now := r.n.mem, r.e.opt.Now()
 	if g.Most > 0 && mem.n >= g.Most {
@@ -96,12 +106,7 @@ func (g *generator) wake(r *round) {
 	}
 	mem.n++
 	if g.Most == 0 || mem.n < g.Most {
-		period := int64(g.Period)
-		next := r.t.at + period
-		if next < now { // the clock jumped: the grid goes on, what was missed does not
-			next += (now - next + period - 1) / period * period
-		}
-		r.e.after(next, mem, &r.t.who, nil)
+		r.every(g.Period)
 	}
 	m := mem.prev
 	if m == nil {
@@ -148,7 +153,7 @@ func (f *counting) prepare(n *node, _ *config) { n.period = int64(f.Interval) }
 
 func (f *counting) wake(r *round) {
 	mem := r.n.mem
-	r.e.after(r.t.at+int64(f.Interval), mem, &r.t.who, nil)
+	r.every(f.Interval)
 	lock(&mem.mu)
 	total := mem.n
 	mem.n = 0
