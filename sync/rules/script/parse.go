@@ -12,13 +12,14 @@ const (
 // parser makes the syntax tree of one script. It panics with a *syntaxError.
 type parser struct {
 	lexer
-	tok   token
-	depth int
-	half  bool // inside an inline list or map of TBEL: a ":" ends a value (RULES.md 5.4.10)
-	nest  *nesting
-	bare  bool            // in a branch or a loop's body without braces
-	names map[string]bool // JavaScript: what is assigned to; nil: not wanted
-	inOff bool            // JavaScript: `in` ends the expression, in the head of a for
+	tok    token
+	depth  int
+	half   bool // inside an inline list or map of TBEL: a ":" ends a value (RULES.md 5.4.10)
+	nest   *nesting
+	bare   bool            // in a branch or a loop's body without braces
+	names  map[string]bool // JavaScript: what is assigned to; nil: not wanted
+	branch bool            // TBEL: behind the "?" or ":" of a condition
+	inOff  bool            // JavaScript: `in` ends the expression, in the head of a for
 }
 
 // nesting is what an inline list or map of TBEL remembers about the inline ones in it: the first

@@ -50,6 +50,7 @@ func (p *parser) conditional() *node {
 	p.advance()
 	half := p.half
 	p.half = half && !p.js
+	p.branch = true
 	n := made(nCond, at, c, p.assignment())
 	if half && !p.js {
 		p.half = half
@@ -57,6 +58,7 @@ func (p *parser) conditional() *node {
 	}
 	if p.js || p.is(":") { // without it TBEL's is null
 		p.expect(":")
+		p.branch = true
 		n.add(p.assignment())
 	}
 	return n
@@ -65,25 +67,46 @@ func (p *parser) conditional() *node {
 // binary reads operands and operators in a row and then builds the tree by their binding. The
 // literals of TBEL bind as the engine folds them (RULES.md 5.3).
 func (p *parser) binary() *node {
+	after, signed := p.branch, p.signed()
+	p.branch = false
 	first := p.unary()
 	op := p.operatorHere()
 	if op == opNone {
 		return first
 	}
 	row := row{{e: first}}
+	kept := 0
 	for ; op != opNone; op = p.operatorHere() {
 		at := p.tok.at
+		// Behind a sign that has an operator before it the engine takes a minus for a sign, and
+		// loses what it signs (RULES.md 5.4.12). A row that goes on behind it is read as in Java.
+		lost := signed && op == opSub && (after || len(row) > 1 || p.digitAt(at+1))
 		p.advance()
+		switch {
+		case !lost:
+			kept, signed = 0, p.signed()
+		case kept == 0:
+			kept = len(row)
+			fallthrough
+		default:
+			signed = !p.digitAt(at + 1)
+		}
 		row = row.plus(part{e: p.unary(), op: op, at: at})
 		if len(row) > 2000 {
 			p.refuse("an expression of so many operators")
 		}
+	}
+	if kept > 0 {
+		row = row[:kept]
 	}
 	if !p.js {
 		row = row.folded()
 	}
 	return row.tree(p.js, p.js)
 }
+
+// signed reports whether a sign of TBEL comes that is no part of a number.
+func (p *parser) signed() bool { return !p.js && !p.lib && p.is("-") && !p.digitAt(p.pos) }
 
 func (p *parser) unary() *node {
 	p.deeper()
