@@ -29,6 +29,7 @@ func TestBounds(t *testing.T) {
 		{"var s = '1'.repeat(200000); for (i : 100) { (double) s; }", limit},
 		{"var s = '1'.repeat(200000); for (i : 100) { Math.abs(s); }", limit},
 		{"var s = '1'.repeat(200000); for (i : 100) { parseDouble(s); }", limit},
+		{"var s = '1'.repeat(200000); for (i : 100) { [s].sort(); }", limit},
 		{"while (true) { String.format('%5.2f %s', 1.5, 'x'); }", limit},
 		{"while (true) { new Date('2026-01-01T00:00:00Z').toLocaleString('en-US'); }", limit},
 		// depth

@@ -213,6 +213,7 @@ func places(r *run, a []*Value) *Value {
 func (r *run) comparing(values []*Value, ascending bool) func(a, b *Value) int {
 	numbers := true
 	for _, v := range values {
+		r.long(v)
 		if _, ok := asDouble(v); !ok {
 			numbers = false
 			break
@@ -220,6 +221,8 @@ func (r *run) comparing(values []*Value, ascending bool) func(a, b *Value) int {
 	}
 	return func(a, b *Value) int {
 		n := 0
+		r.long(a)
+		r.long(b)
 		if numbers {
 			x, _ := asDouble(a)
 			y, _ := asDouble(b)
