@@ -300,6 +300,13 @@ func TestPaths(t *testing.T) {
 			t.Errorf("%s: %s, want %s", text, got, result)
 		}
 	}
+	far, err := parsePath("$.c[-100000:1]")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v, err := far.find(data); err != nil || len(v.items) != maxAbsent+3 {
+		t.Errorf("%d items, %v, want %d", len(v.items), err, maxAbsent+3)
+	}
 }
 
 func TestTrees(t *testing.T) {

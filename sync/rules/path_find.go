@@ -122,7 +122,7 @@ func (s *search) step(part *part, t *tree) (found []*tree, ok bool) {
 			}
 		}
 		// With both, a negative one counts from the end only now: [-1:1] is the last and the first.
-		for i := max(from, -maxFound); i < min(to, n) && n > 0; i++ {
+		for i := max(from, -n-maxAbsent); i < min(to, n) && n > 0; i++ {
 			found = addTree(found, t.at(i))
 		}
 		return found, true
@@ -144,6 +144,9 @@ func (s *search) step(part *part, t *tree) (found []*tree, ok bool) {
 	}
 	return found, t.kind == isList
 }
+
+// maxAbsent bounds the nulls that a slice gives for what is in front of a list.
+const maxAbsent = 1024
 
 // at is an item of a list, from its end if i is negative; null where there is none.
 func (t *tree) at(i int) *tree {
