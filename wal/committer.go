@@ -48,8 +48,8 @@ func (q *Queue) work() time.Duration {
 }
 
 // hold is how long the pending group should still collect because the flash budget is short: at
-// most queue.max_delay from its first event on, and not beyond what a group holds. behind is the
-// group in front of it if that is not durable, and so not charged, yet.
+// most queue.max_delay from its first event on, and not beyond what a group holds; above 0 too if
+// there is none. behind is the group in front of it if that is not durable, so not charged, yet.
 func (q *Queue) hold(now time.Time, behind *written) time.Duration {
 	perDay, most := q.budget.limits()
 	if perDay <= 0 {
@@ -58,7 +58,10 @@ func (q *Queue) hold(now time.Time, behind *written) time.Duration {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	g := q.pending
-	if !g.waiting || q.space != nil || q.shut {
+	switch {
+	case !g.waiting: // a group that begins after this look gets one of its own
+		return fileAfter
+	case q.space != nil || q.shut:
 		return 0
 	}
 	size, owed := q.segments[len(q.segments)-1].bytes, int64(0)
