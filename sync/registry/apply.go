@@ -329,10 +329,10 @@ func (r *Registry) applyNested(k *kind, field string, text []byte) (bool, error)
 	if !ok {
 		return false, errMalformed
 	}
-	if k == ruleChainMetadata && r.has(k.key(id)) && emptyList(fields["nodes"]) {
-		return true, nil // a real edge goes on with the nodes that it has (rules/RULES.md 1.3)
-	}
 	if k == ruleChainMetadata {
+		if r.has(k.key(id)) && emptyList(fields["nodes"]) {
+			return true, nil // a real edge goes on with the nodes that it has (rules/RULES.md 1.3)
+		}
 		r.keepFormer(id, text)
 	}
 	if err := r.put(k.key(id), text); err != nil {

@@ -51,8 +51,8 @@ func (r *Registry) applyRuleChain(c *change) (bool, error) {
 	}
 	kept, e := r.applyEntity(c)
 	err = errors.Join(err, e)
-	for _, k := range [...]*kind{ruleChainMetadata, formerMetadata} {
-		if c.deleted && kept {
+	if c.deleted && kept {
+		for _, k := range [...]*kind{ruleChainMetadata, formerMetadata} {
 			_, e := r.remove(k.key(c.id))
 			err = errors.Join(err, e)
 		}
@@ -63,11 +63,12 @@ func (r *Registry) applyRuleChain(c *change) (bool, error) {
 // keepFormer keeps the metadata of a chain that are about to be replaced, unless older ones are
 // kept already: the new ones may turn out to be no chain.
 func (r *Registry) keepFormer(id proto.UUID, text []byte) {
-	key := ruleChainMetadata.key(id)
-	if former := formerMetadata.key(id); !r.same(key, text) && !r.has(former) {
-		if old, ok := r.get(key); ok {
-			_ = r.put(former, old) // where there is no room, the new ones count whatever they are
-		}
+	former := formerMetadata.key(id)
+	if r.has(former) {
+		return
+	}
+	if old, ok := r.get(ruleChainMetadata.key(id)); ok && !bytes.Equal(old, text) {
+		_ = r.put(former, old) // where there is no room, the new ones count whatever they are
 	}
 }
 

@@ -195,56 +195,66 @@ func (c *config) seconds(key string, most int64) int64 {
 // matcher is a list of regular expressions, each for the whole key.
 type matcher func(key string) bool
 
-// matcher reads one. Java's (?!…) at the beginning, for all keys but some, is one of its own: Go's
-// expressions have none.
+// keyPattern is what a key must be, and, unless it is nil, what the key must not begin with.
+type keyPattern struct{ is, not *regexp.Regexp }
+
+// matcher reads one. Java's (?!…) at the beginning, for all keys but some, is an expression of its
+// own: Go's have none.
 func (c *config) matcher(key string) matcher {
-	var all []*regexp.Regexp // pairs: what a key must be, and what it must not begin with, or nil
-	compile := func(text string) {
+	compile := func(text string) *regexp.Regexp {
 		re, err := regexp.Compile("^(?:" + text)
-		if all = append(all, re); err != nil {
+		if err != nil {
 			c.bad(key, "has a regular expression that is not supported: "+err.Error())
 		}
+		return re
 	}
+	var all []keyPattern
 	plain, size := "", 0
 	for _, text := range c.list(key) {
-		rest, but := strings.CutPrefix(strings.TrimPrefix(text, "^"), "(?!")
-		i, open := 0, 1
-		for ; but && i < len(rest) && open > 0; i++ {
-			switch rest[i] {
-			case '\\':
-				i++
-			case '(':
-				open++
-			case ')':
-				open--
-			}
-		}
-		if size += 5 + len(text); open == 0 {
+		not, rest, but := cutNot(text)
+		if size += 5 + len(text); but {
 			size += 500 // what two machines take
 		}
 		switch {
 		case size > 10_000:
 			c.bad(key, "is longer than 10000 bytes")
 			return nil
-		case open == 0:
-			compile(rest[i:] + ")$")
-			compile(rest[:i-1] + ")")
+		case but:
+			all = append(all, keyPattern{compile(rest + ")$"), compile(not + ")")})
 		default:
 			plain += "|(?:" + text + ")"
 		}
 	}
 	if plain != "" {
-		compile(plain[1:] + ")$")
-		all = append(all, nil)
+		all = append(all, keyPattern{is: compile(plain[1:] + ")$")})
 	}
 	return func(key string) bool {
-		for i := 0; i < len(all); i += 2 {
-			if all[i].MatchString(key) && (all[i+1] == nil || !all[i+1].MatchString(key)) {
+		for _, p := range all {
+			if p.is.MatchString(key) && (p.not == nil || !p.not.MatchString(key)) {
 				return true
 			}
 		}
 		return false
 	}
+}
+
+// cutNot cuts the (?!…) off with which an expression begins; ok is false if there is none.
+func cutNot(text string) (not, rest string, ok bool) {
+	text, ok = strings.CutPrefix(strings.TrimPrefix(text, "^"), "(?!")
+	open := 1
+	for i := 0; ok && i < len(text); i++ {
+		switch text[i] {
+		case '\\':
+			i++
+		case '(':
+			open++
+		case ')':
+			if open--; open == 0 {
+				return text[:i], text[i+1:], true
+			}
+		}
+	}
+	return "", "", false
 }
 
 // program compiles the script of a node: the field is tbel or js, by scriptLang (RULES.md 5.1).

@@ -28,7 +28,7 @@ func (f *calling) do(r *round) {
 	switch {
 	case !is(m.Originator.Type, "DEVICE"):
 		missing = noDevice
-	case method.null() || method.kind >= isList:
+	case !method.scalar():
 		missing = "Method is not present in the message!"
 	case params == nil:
 		missing = "Params are not present in the message!"

@@ -55,7 +55,7 @@ func (g *perimeter) inside(m *Message) (bool, error) {
 	var place [2]float64
 	for i, key := range [2]string{g.Latitude, g.Longitude} {
 		v := t.get(key)
-		if v.null() || v.kind >= isList {
+		if !v.scalar() {
 			v = textTree(m.meta(key))
 		}
 		f, ok := v.number()

@@ -337,7 +337,7 @@ func (t *tree) length() int {
 
 // plainText is what a pattern is compared with.
 func plainText(t *tree) string {
-	if t.null() || t.kind >= isList {
+	if !t.scalar() {
 		return ""
 	}
 	return t.plain()

@@ -219,12 +219,14 @@ func (r *round) pass() {
 // what waits where there are several.
 func (r *round) tell(names ...string) {
 	r.to = r.to[:0]
-	for i := range r.n.links {
+	left := len(names) // to be found: mostly there is one, of a switch's many links
+	for i := 0; i < len(r.n.links) && left > 0; i++ {
 		l := &r.n.links[i]
 		for _, name := range names {
 			if strings.EqualFold(name, l.relation) {
 				l.taken.Add(1)
 				r.to = append(r.to, l.to...)
+				left--
 				break
 			}
 		}

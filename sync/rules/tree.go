@@ -288,6 +288,11 @@ func (t *tree) keep(stays func(key string) bool) {
 //go:noinline
 func (t *tree) null() bool { return t == nil || t.kind == isNull }
 
+// scalar reports whether there is a value, and it has no members.
+//
+//go:noinline
+func (t *tree) scalar() bool { return !t.null() && t.kind < isList }
+
 // plain is a scalar as text: a text without its quotes, all else as JSON.
 //
 //go:noinline

@@ -128,7 +128,7 @@ func (r *Rules) sayFacts() {
 	for _, f := range all.Facts {
 		if said[f] = true; !r.facts[f] {
 			level := slog.LevelInfo
-			if strings.Contains(f, " not executed: ") {
+			if strings.Contains(f, notExecuted) {
 				level = slog.LevelWarn
 			}
 			r.Log.Log(context.Background(), level, "rule chains: "+f)

@@ -102,6 +102,9 @@ func (r *Rules) profiles() map[string][]string {
 	return all
 }
 
+// notExecuted is in each fact that names something not executed; such facts are logged as warnings.
+const notExecuted = " not executed: "
+
 const insteadWords = "messages pass it; telemetry and attributes that reach no push node go up as they came"
 
 // errorKinds are beginnings of texts of errors that quote nothing of messages, scripts or
@@ -201,18 +204,18 @@ func (r *Rules) Report(contents bool) *Report {
 			not[maxNamed] = "…"
 		}
 		if len(not) > 0 {
-			fact(name + "some of its nodes are not executed: " + strings.Join(not, ", ") + "; " + insteadWords + ".")
+			fact(name + "some of its nodes are" + notExecuted + strings.Join(not, ", ") + "; " + insteadWords + ".")
 		}
 		for _, f := range in.Facts() {
 			fact(name + f)
 		}
 		if chain.Problem != "" {
-			fact(name + "its last update is not executed: " + chain.Problem)
+			fact(name + "its last update is" + notExecuted + chain.Problem)
 		}
 	}
 	for id, text := range r.problems {
 		if !seen[id] {
-			fact("Chain " + proto.FormatUUID(id) + " is not executed: " + told(text))
+			fact("Chain " + proto.FormatUUID(id) + " is" + notExecuted + told(text))
 		}
 	}
 	if len(list) == 0 || !list[0].Root {
